@@ -1,0 +1,54 @@
+/*
+ * io.h - the I/O seam: how a handler waits. Every wait of a connection, a sleep or a foreign
+ * descriptor comes through here, so that the fiber scheduler can park instead of block.
+ *
+ * Two things are installed from above: the operations of the calling thread (io_blocking unless a
+ * scheduler says otherwise), and the interrupt: a descriptor that ends or shortens waits when the
+ * server stops (modes in which the handler runs where signals arrive).
+ */
+#ifndef IO_IO_H
+#define IO_IO_H
+
+#include "base/base.h"
+#include "netdaemon.h"
+
+#include <sys/uio.h>
+
+/* A descriptor with what its operations need to know. Embedded in its owner. */
+struct io_handle {
+	int fd;
+	void *state; /* of the operations; NULL for io_blocking */
+};
+
+/* How waits are done. Each returns as netd_read() and netd_poll() do. */
+struct io_ops {
+	const char *name;
+	int (*attach)(struct io_handle *handle);  /* before the first operation; 0 or -errno */
+	void (*detach)(struct io_handle *handle); /* after the last one; the caller closes fd */
+	ssize_t (*recv)(struct io_handle *handle, void *data, size_t size, int64_t deadline);
+	/* Sends all of it; may use up iov. */
+	ssize_t (*send)(struct io_handle *handle, struct iovec *iov, int count, int64_t deadline);
+	int (*poll)(struct netd_pollfd *fds, size_t count, int64_t deadline);
+	int (*offload)(int (*fn)(void *arg), void *arg);
+};
+
+/* Blocking system calls: single, fork, threads. */
+extern const struct io_ops io_blocking;
+
+/* The calling thread's operations; NULL puts io_blocking back. */
+void io_set_ops(const struct io_ops *ops);
+const struct io_ops *io_get_ops(void);
+
+/*
+ * Ends waits of the calling thread. get_fd gives a descriptor that is readable when check should
+ * be called (-1: none); check returns 0 to go on (it may bring *deadline forward), or -ECANCELED,
+ * -EINTR to end the wait. NULL: no interrupt.
+ */
+struct io_interrupt {
+	int (*get_fd)(void *arg);
+	int (*check)(void *arg, int64_t *deadline);
+	void *arg;
+};
+void io_set_interrupt(const struct io_interrupt *interrupt);
+
+#endif

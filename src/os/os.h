@@ -1,0 +1,69 @@
+/*
+ * os.h - the porting contract: everything that differs between systems, behind one header. Nothing
+ * here knows a server or a connection. Backends: os_linux.c (the system's own calls) and
+ * os_generic.c (POSIX only, built by -Dgeneric=true on any system so that it cannot rot); the build
+ * picks exactly one, plus os_posix.c with what they share.
+ * All calls return 0 or more, or a negative errno.
+ */
+#ifndef OS_OS_H
+#define OS_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+/* Accept one connection: close-on-exec, blocking. *size: room in *address, then its length. */
+int os_accept(int listener, struct sockaddr_storage *address, socklen_t *size);
+
+/* A socket, close-on-exec. */
+int os_socket(int domain, int type, int protocol);
+
+/* A pipe: both ends close-on-exec and non-blocking. */
+int os_pipe(int fds[2]);
+
+int os_set_nonblocking(int fd, bool on);
+int os_set_cloexec(int fd, bool on);
+
+/* Close every descriptor from first on that is not among keep[count] (ascending). */
+int os_close_from(int first, const int *keep, size_t count);
+
+/* Who connected to this Unix socket; fields unknown to the system are -1. */
+int os_peer_cred(int fd, int64_t *uid, int64_t *gid, int64_t *pid);
+
+/* Set real, effective and saved ids at once, for good. */
+int os_set_gid(gid_t gid);
+int os_set_uid(uid_t uid);
+/* 1 when real, effective and saved ids all are this one, 0 when not. */
+int os_gid_is(gid_t gid);
+int os_uid_is(uid_t uid);
+
+/* Drop every capability, bounding and ambient sets included; then forbid gaining any by exec. */
+int os_drop_capabilities(void);
+/* 1 when no capability is left in any set, 0 when some is; -ENOSYS where there are none. */
+int os_no_capabilities(void);
+int os_no_new_privs(void);
+
+/* No core dump, no ptrace by others of the same user. */
+int os_no_dump(void);
+
+/* Have this signal sent to us when our parent dies. -ENOSYS where there is no such thing. */
+int os_parent_death_signal(int signo);
+
+/* The number of the calling thread as the system's tools show it. */
+int64_t os_thread_id(void);
+
+/* Name the calling thread, at most 15 characters, for ps and debuggers. */
+void os_thread_name(const char *name);
+
+/* A stream over read, write and close functions: fopencookie(3) or what the system has instead. */
+FILE *os_stream(void *cookie, ssize_t (*read)(void *, char *, size_t),
+		ssize_t (*write)(void *, const char *, size_t), int (*close)(void *));
+
+/* Copy count bytes from a file to a socket by the kernel; *offset moves. Returns bytes sent,
+ * -EAGAIN, or -ENOSYS when this pair of descriptors needs read and write. */
+ssize_t os_sendfile(int socket, int file, off_t *offset, size_t count);
+
+#endif

@@ -1,0 +1,138 @@
+/*
+ * proc.h - processes and privilege: who we run as, where, and the file that says so.
+ */
+#ifndef PROC_PROC_H
+#define PROC_PROC_H
+
+#include "base/base.h"
+
+#include <sys/types.h>
+
+/* ------------------------------------------------------------------------------------- identity */
+
+/* Whom to become; looked up before chroot, when the user database can still be read. */
+struct identity {
+	bool set_uid, set_gid;
+	uid_t uid;
+	gid_t gid;
+	char user[64]; /* for messages; "" when not set */
+	char group[64];
+};
+
+/*
+ * Look up user and group (either may be NULL), by name or strict number. Refuses "", -1,
+ * 4294967295, "0day" and unknown names (security rule 3). user alone takes the user's primary group
+ * (a bare number without an entry in the user database needs a group: error). Returns 0, -EINVAL.
+ */
+int identity_find(struct identity *out, const char *user, const char *group, struct err *err);
+
+/* "USER", "USER:GROUP", ":GROUP" for the owner of a Unix socket; -1 for what is not named. */
+int owner_find(const char *text, int64_t *uid, int64_t *gid, struct err *err);
+
+/*
+ * For good: chroot and chdir("/") -> setgroups -> setgid -> setuid -> capabilities ->
+ * no_new_privs -> verify (ids, groups, capabilities read again; getting root back is tried and must
+ * fail) -> core dumps off unless coredump (security rules 1, 2, 4, 24). chroot_dir may be NULL; with
+ * neither chroot nor identity nothing is done. Any failure or doubt: -errno with words; the caller
+ * must exit.
+ */
+int privileges_drop(const struct identity *identity, const char *chroot_dir, bool coredump,
+		    struct err *err);
+
+/* ------------------------------------------------------------------------------------- pid file */
+
+/* Open and locked for the life of the server. */
+struct pidfile {
+	int fd;     /* -1: none */
+	char *path; /* owned; absolute */
+	pid_t owner; /* the process that may remove it */
+};
+
+/*
+ * Take it (security rule 20): O_NOFOLLOW, a regular file with one link, owned by us or root;
+ * locked; then our number is written. Returns 0, -EEXIST "PATH: in use by process 4711", or -errno.
+ */
+int pidfile_take(struct pidfile *pidfile, const char *path, struct err *err);
+
+/* Remove it, in the process that took it; where that is no longer allowed (privileges, chroot), it
+ * is emptied instead. Takes an unset one ({.fd = -1}). */
+void pidfile_release(struct pidfile *pidfile);
+
+/* A forked child lets go of the descriptor only. */
+void pidfile_forget(struct pidfile *pidfile);
+
+/* -------------------------------------------------------------------------------------- signals
+ *
+ * One set per process. Handlers set one flag and write one byte to a pipe (security rule 25); the
+ * loops poll the pipe and ask which flags are up.
+ */
+enum signal_event {
+	SIGNAL_TERM, /* SIGTERM: drain; again: stop now */
+	SIGNAL_INT,  /* SIGINT: stop now */
+	SIGNAL_HUP,  /* SIGHUP */
+	SIGNAL_USR1, /* SIGUSR1: reopen logs */
+	SIGNAL_CHLD, /* a child ended */
+	SIGNAL_COUNT,
+};
+
+/* Install handlers and make the pipe; the old handlers are kept. SIGPIPE is ignored. */
+int signals_open(struct err *err);
+
+/* In a forked child: flags down, no pipe until signals_fd() is asked; SIGCHLD back to default. */
+void signals_child(void);
+
+/* The readable end: polls as readable when a flag may be up. Made now if a child has none yet.
+ * -1: none could be made. */
+int signals_fd(void);
+
+/* The writable end, for wake-ups by other threads and children: write one byte. */
+int signals_wake_fd(void);
+
+/* Empty the pipe. Call it before the flags are taken. */
+void signals_drain(void);
+
+/* How often this signal came since the last call: 0, 1, or 2 for "more than once". */
+int signals_take(enum signal_event event);
+
+/* True when a TERM or INT flag is up; takes nothing. */
+bool signals_stop_pending(void);
+
+/* Put the old handlers back, close the pipe. */
+void signals_close(void);
+
+/* Block every signal of ours in the calling thread (helper threads). */
+void signals_block_all(void);
+
+/* ------------------------------------------------------------------------------------- children */
+
+/* What a process that forks knows about each child. */
+struct child {
+	pid_t pid;
+	int64_t started_ms;
+	uint64_t conn;  /* connection number, or 0 */
+	int slot;       /* worker slot, or -1 */
+	char peer[64];  /* for the log */
+};
+
+/* Open-addressing table by pid; grows; zero-initialised. */
+struct children {
+	struct child *slots;
+	size_t size, count;
+};
+
+/* Make room for one more before fork(), so that adding cannot fail. 0 or -ENOMEM. */
+int children_reserve(struct children *children);
+void children_add(struct children *children, const struct child *child);
+/* Takes the child out; false: not ours. */
+bool children_remove(struct children *children, pid_t pid, struct child *out);
+/* Send a signal to every child. */
+void children_kill(const struct children *children, int signo);
+void children_finish(struct children *children);
+
+/* "exited with status 3", "died from signal 11 (Segmentation fault)". */
+void child_status_text(int status, char *out, size_t size);
+
+/* Descriptors 0, 1 and 2 open, on /dev/null if need be: so that no socket becomes "stderr". */
+int proc_secure_stdio(void);
+
+#endif
