@@ -51,7 +51,8 @@ struct netd_server;
 /* One accepted (or dialled) socket, valid until run() has returned and its clean-up ran. */
 struct netd_conn;
 
-/* ------------------------------------------------------------------ the service and its defaults */
+/* ------------------------------------------ the service and its defaults
+ */
 
 /* What kind of value an option of the service takes. */
 enum netd_option_type {
@@ -144,13 +145,15 @@ struct netd_config {
 	const char *pidfile;     /* file to write the process number to; NULL, "none": none */
 	const char *proto;       /* "tcp", "unix"; default by localpath */
 	int stack_size;          /* bytes of stack for a connection's thread; default 1 MiB */
-	double timeout;          /* seconds until the server stops by itself (for tests); 0: never */
-	const char *user;        /* user name or number to run as */
+	double timeout;   /* seconds until the server stops by itself (for tests); 0: never */
+	const char *user; /* user name or number to run as */
 };
 
-#define NETD_CONFIG(...) (&(const struct netd_config){.size = sizeof(struct netd_config), __VA_ARGS__})
+#define NETD_CONFIG(...)                                                                           \
+	(&(const struct netd_config){.size = sizeof(struct netd_config), __VA_ARGS__})
 
-/* ------------------------------------------------------------------------------------- the server */
+/* ------------------------------------------------------------ the server
+ */
 
 /*
  * The whole life of a daemon: netd_server_new, netd_server_load, netd_server_run, netd_server_free.
@@ -204,7 +207,7 @@ NETD_API const char *netd_server_error(const struct netd_server *server);
 
 /* Record a failure from service.configure. code: a negative errno. Returns code. */
 NETD_API int netd_server_fail(struct netd_server *server, int code, const char *format, ...)
-	NETD_PRINTF(3, 4);
+    NETD_PRINTF(3, 4);
 
 /*
  * The address of the listener with this index, as it is really bound: "tcp:127.0.0.1:2000",
@@ -242,7 +245,7 @@ NETD_API int netd_server_stats(const struct netd_server *server, struct netd_sta
 /* True once the server is stopping: a handler that could go on for long should come to an end. */
 NETD_API bool netd_draining(const struct netd_server *server);
 
-/* -------------------------------------------------------------------------------- connection I/O
+/* -------------------------------------------------------- connection I/O
  *
  * Blocking in style, and it blocks this handler only. Errors common to all: -ETIMEDOUT the deadline
  * passed; -ECANCELED the server is stopping now; -EINTR a signal came and catchint is off;
@@ -289,7 +292,7 @@ NETD_API ssize_t netd_write(struct netd_conn *conn, const void *data, size_t siz
 /* Write formatted text, as netd_write(). Returns the number of bytes, or -errno. */
 NETD_API ssize_t netd_printf(struct netd_conn *conn, const char *format, ...) NETD_PRINTF(2, 3);
 NETD_API ssize_t netd_vprintf(struct netd_conn *conn, const char *format, va_list args)
-	NETD_PRINTF(2, 0);
+    NETD_PRINTF(2, 0);
 
 /* Send what netd_write() has gathered. Returns 0 or -errno. */
 NETD_API int netd_flush(struct netd_conn *conn);
@@ -328,7 +331,7 @@ NETD_API const char *netd_conn_error(const struct netd_conn *conn);
 /* The server this connection belongs to. */
 NETD_API struct netd_server *netd_conn_server(const struct netd_conn *conn);
 
-/* ------------------------------------------------------------------------------------- the peer */
+/* -------------------------------------------------------------- the peer */
 
 /* A number for this connection, from 1, unique in its worker process; it stands in the log. */
 NETD_API uint64_t netd_conn_id(const struct netd_conn *conn);
@@ -340,7 +343,8 @@ NETD_API const char *netd_peer_host(const struct netd_conn *conn);
 /* The peer's port; 0 for a Unix socket. */
 NETD_API int netd_peer_port(const struct netd_conn *conn);
 
-/* The peer in one word for people: "192.0.2.7:4711", "[2001:db8::7]:4711", "unix:uid=1000,pid=42". */
+/* The peer in one word for people: "192.0.2.7:4711", "[2001:db8::7]:4711", "unix:uid=1000,pid=42".
+ */
 NETD_API const char *netd_peer_text(const struct netd_conn *conn);
 
 /*
@@ -369,7 +373,7 @@ NETD_API const char *netd_client_get(const struct netd_conn *conn, const char *k
 /* The number of that rule, from 1; 0 when there are no rules. */
 NETD_API int netd_client_rule(const struct netd_conn *conn);
 
-/* ----------------------------------------------------------------------- memory, clean-up, data */
+/* ------------------------------------------------ memory, clean-up, data */
 
 /*
  * Have fn(arg) called when the connection ends, however the handler ends (a crash of the process
@@ -384,7 +388,7 @@ NETD_API void *netd_alloc(struct netd_conn *conn, size_t size);
 NETD_API void netd_set_data(struct netd_conn *conn, void *data);
 NETD_API void *netd_data(const struct netd_conn *conn);
 
-/* ------------------------------------------------------------------------- time and other waits */
+/* -------------------------------------------------- time and other waits */
 
 /* Milliseconds on a clock that never jumps (CLOCK_MONOTONIC). */
 NETD_API int64_t netd_now(void);
@@ -422,15 +426,15 @@ NETD_API int netd_dial(struct netd_conn *conn, const char *address, int64_t dead
 /* Flush and close a dialled connection. Takes NULL, returns NULL. */
 NETD_API struct netd_conn *netd_hangup(struct netd_conn *dialled);
 
-/* ------------------------------------------------------------------------------------ more work */
+/* ------------------------------------------------------------- more work */
 
 /*
  * Run fn the way the mode runs connections: single calls it, fork runs it in a child process (a
  * copy of memory), threads in a thread. It counts for drain and stop like a connection. Returns 0,
  * or -errno when it could not be started (-EAGAIN, -ENOMEM).
  */
-NETD_API int netd_spawn(struct netd_server *server, int (*fn)(struct netd_server *server, void *arg),
-			void *arg);
+NETD_API int netd_spawn(struct netd_server *server,
+			int (*fn)(struct netd_server *server, void *arg), void *arg);
 
 /*
  * Call a function that truly blocks (an old library, a slow disk) without stopping other
@@ -439,7 +443,7 @@ NETD_API int netd_spawn(struct netd_server *server, int (*fn)(struct netd_server
  */
 NETD_API int netd_offload(int (*fn)(void *arg), void *arg);
 
-/* ---------------------------------------------------------------------------------- log messages
+/* ---------------------------------------------------------- log messages
  *
  * Levels as in syslog(3). A message is one line: control characters in it are escaped, 2,000 bytes
  * are kept. No call blocks or fails: what a sink cannot take is counted and reported.
@@ -457,7 +461,7 @@ enum netd_level {
 
 /* Log for a connection; its number and peer stand in the line. */
 NETD_API void netd_log(struct netd_conn *conn, enum netd_level level, const char *format, ...)
-	NETD_PRINTF(3, 4);
+    NETD_PRINTF(3, 4);
 NETD_API void netd_vlog(struct netd_conn *conn, enum netd_level level, const char *format,
 			va_list args) NETD_PRINTF(3, 0);
 
@@ -471,7 +475,7 @@ NETD_API void netd_error(struct netd_conn *conn, const char *format, ...) NETD_P
  * destructors run.
  */
 NETD_API void netd_fatal(struct netd_conn *conn, const char *format, ...)
-	NETD_PRINTF(2, 3) NETD_NORETURN;
+    NETD_PRINTF(2, 3) NETD_NORETURN;
 
 /* Log for the server, from loop, configure or any thread. */
 NETD_API void netd_server_log(struct netd_server *server, enum netd_level level, const char *format,

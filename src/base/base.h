@@ -14,9 +14,10 @@
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 /* The object that starts at *ptr's enclosing struct: container(link, struct conn, pool_link). */
-#define CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define CONTAINER(ptr, type, member)                                                               \
+	((type *)(void *)&((char *)(ptr))[-(ptrdiff_t)offsetof(type, member)])
 
-/* ------------------------------------------------------------------------------- errors in words */
+/* ------------------------------------------------------- errors in words */
 
 /* The last failure of an object: a negative errno value and the words for people. */
 struct err {
@@ -34,7 +35,7 @@ int err_sys(struct err *err, int code, const char *format, ...) PRINTF_LIKE(3, 4
 /* Put words in front of those recorded: "file:3:7: " + what is there. Returns err's code. */
 int err_prefix(struct err *err, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* --------------------------------------------------------------------------------------- buffers */
+/* --------------------------------------------------------------- buffers */
 
 /* A growing byte buffer, born with a maximum. data[len] is always NUL once data is not NULL. */
 struct buf {
@@ -57,7 +58,7 @@ const char *buf_text(const struct buf *buf);
 /* Hand the memory over to the caller (free() it); the buffer is empty after. NULL: no memory. */
 char *buf_steal(struct buf *buf);
 
-/* ------------------------------------------------------------------------------- list of strings */
+/* ------------------------------------------------------- list of strings */
 
 struct strlist {
 	char **items; /* owned; items[count] is NULL once items is not NULL */
@@ -68,7 +69,7 @@ void strlist_finish(struct strlist *list);
 int strlist_add(struct strlist *list, const char *text); /* copies; 0 or -ENOMEM */
 int strlist_addf(struct strlist *list, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* --------------------------------------------------------------------------------------- numbers */
+/* --------------------------------------------------------------- numbers */
 
 /*
  * Strict decimal: an optional minus, digits, nothing else (no blanks, no plus, no octal), within
@@ -79,7 +80,7 @@ int num_parse(const char *text, long long min, long long max, long long *out);
 /* Seconds with an optional fraction ("5", "0.25") to milliseconds. Returns as num_parse(). */
 int num_parse_seconds(const char *text, int64_t max_ms, int64_t *out_ms);
 
-/* ----------------------------------------------------------------------------------------- clock */
+/* ----------------------------------------------------------------- clock */
 
 /* Milliseconds of CLOCK_MONOTONIC: never jumps. */
 int64_t clock_ms(void);
@@ -97,7 +98,7 @@ static inline int64_t clock_earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* ---------------------------------------------------------------------------------- rate limited */
+/* ---------------------------------------------------------- rate limited */
 
 /* Lets one event through per period; counts what it holds back. Zero-initialised. Not locked. */
 struct throttle {

@@ -37,7 +37,7 @@ struct settings {
 	long long max_connections; /* 0: no limit */
 	char *mode;             /* canonical: "single", "fork", "threads"; never NULL */
 	char *pidfile;          /* NULL: none ("none" is mapped to NULL) */
-	char *proto;            /* "tcp", "unix"; NULL: by localpath */
+	char *proto;            /* "tcp", "unix" (also by localpath); never NULL */
 	long long stack_size;   /* bytes */
 	int64_t timeout;        /* ms; 0: never */
 	char *user;             /* as given; NULL: keep */
@@ -56,7 +56,8 @@ struct settings {
  * are reported as "attribute NAME". Returns 0, or -EINVAL, -ENOENT, -EACCES, -ENOMEM ... with err:
  *   "--localport: found 'abc', expected a port (0-65535) or a service name"
  *   "/etc/echo.conf:12:3: unknown key 'mod', did you mean 'mode'?"
- * out is initialised by the call and must be given to conf_finish() in either case.
+ * out is initialised by the call and must be given to conf_finish() in either case; the service's
+ * options are borrowed as long. With help or version set, only the command line was looked at.
  */
 int conf_load(struct settings *out, const struct netd_service *service,
 	      const struct netd_config *config, int argc, char **argv, struct err *err);
@@ -80,7 +81,8 @@ int conf_describe(struct buf *out, const struct settings *settings);
 
 /*
  * Read a file that must be safe to trust (security rule 23): a regular file, owner root or us, not
- * writable by group or others, at most VALUE_FILE_MAX bytes; checked on the opened descriptor.
+ * writable by group or others, at most VALUE_FILE_MAX bytes; checked on the opened descriptor. out
+ * is initialised by the call when it succeeds, else untouched.
  */
 int conf_read_file(struct buf *out, const char *path, struct err *err);
 

@@ -17,6 +17,7 @@
 /* A descriptor with what its operations need to know. Embedded in its owner. */
 struct io_handle {
 	int fd;
+	bool cut;    /* a stop shuts this socket down: a wait may block in the call itself */
 	void *state; /* of the operations; NULL for io_blocking */
 };
 
@@ -26,7 +27,7 @@ struct io_ops {
 	int (*attach)(struct io_handle *handle);  /* before the first operation; 0 or -errno */
 	void (*detach)(struct io_handle *handle); /* after the last one; the caller closes fd */
 	ssize_t (*recv)(struct io_handle *handle, void *data, size_t size, int64_t deadline);
-	/* Sends all of it; may use up iov. */
+	/* Sends all of it, using up iov. Returns the number of bytes. */
 	ssize_t (*send)(struct io_handle *handle, struct iovec *iov, int count, int64_t deadline);
 	int (*poll)(struct netd_pollfd *fds, size_t count, int64_t deadline);
 	int (*offload)(int (*fn)(void *arg), void *arg);
@@ -35,19 +36,24 @@ struct io_ops {
 /* Blocking system calls: single, fork, threads. */
 extern const struct io_ops io_blocking;
 
+/* Bytes off the front of an iovec array: where a short write left off. */
+void io_advance(struct iovec **iov, int *count, size_t done);
+
 /* The calling thread's operations; NULL puts io_blocking back. */
 void io_set_ops(const struct io_ops *ops);
 const struct io_ops *io_get_ops(void);
 
 /*
- * Ends waits of the calling thread. get_fd gives a descriptor that is readable when check should
- * be called (-1: none); check returns 0 to go on (it may bring *deadline forward), or -ECANCELED,
- * -EINTR to end the wait. NULL: no interrupt.
+ * Ends the waits of this process when the server stops. get_fd gives a descriptor that is readable
+ * when check should be called (-1: none). check tells whether the server stops now (-ECANCELED) or
+ * the wait goes on (0); it may bring *deadline forward. deliver_eintr: a signal ends a wait with
+ * -EINTR (catchint off). Borrowed until replaced; NULL: no interrupt.
  */
 struct io_interrupt {
 	int (*get_fd)(void *arg);
 	int (*check)(void *arg, int64_t *deadline);
 	void *arg;
+	bool deliver_eintr;
 };
 void io_set_interrupt(const struct io_interrupt *interrupt);
 

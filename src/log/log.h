@@ -70,6 +70,9 @@ void log_set_thread(unsigned number);
 /* Lines lost so far in this process. */
 uint64_t log_drops(const struct log *log);
 
+/* Count lost lines at *counter as well (memory that processes share); NULL: no more. */
+void log_set_counter(struct log *log, _Atomic uint64_t *counter);
+
 /* "emerg" ... "debug". */
 const char *log_level_name(enum netd_level level);
 

@@ -27,7 +27,8 @@ int os_pipe(int fds[2]);
 int os_set_nonblocking(int fd, bool on);
 int os_set_cloexec(int fd, bool on);
 
-/* Close every descriptor from first on that is not among keep[count] (ascending). */
+/* Close every descriptor from first on that is not among keep[count] (ascending). Fit for a child
+ * of a threaded process: no memory is taken. */
 int os_close_from(int first, const int *keep, size_t count);
 
 /* Who connected to this Unix socket; fields unknown to the system are -1. */
@@ -40,25 +41,44 @@ int os_set_uid(uid_t uid);
 int os_gid_is(gid_t gid);
 int os_uid_is(uid_t uid);
 
-/* Drop every capability, bounding and ambient sets included; then forbid gaining any by exec. */
+/*
+ * Capabilities; all -ENOSYS, and only then, where the system has none. The calling thread's: drop
+ * them while there is no other.
+ */
+/* Let the next os_set_uid() leave the permitted set alone: the bounding set can only be cleared by
+ * who still may. Nothing but os_drop_capabilities() may follow that change of user. */
+int os_keep_capabilities(void);
+/* Drop every capability, bounding and ambient sets included. Returns 0, or 1 when all but the
+ * bounding set is empty, which this process is not allowed to change. */
 int os_drop_capabilities(void);
-/* 1 when no capability is left in any set, 0 when some is; -ENOSYS where there are none. */
-int os_no_capabilities(void);
+/* 1 when no capability is left in any set (the bounding set counts if asked), 0 when some is. */
+int os_no_capabilities(bool bounding);
+/* Forbid gaining any right by exec, children included; read back. -ENOSYS: no such thing here. */
 int os_no_new_privs(void);
 
 /* No core dump, no ptrace by others of the same user. */
 int os_no_dump(void);
+/* Core dumps as the limits say, also after a change of user, which turns them off by itself. */
+int os_allow_dump(void);
 
-/* Have this signal sent to us when our parent dies. -ENOSYS where there is no such thing. */
+/* Have this signal sent to us when our parent dies; a change of user forgets it. -ENOSYS where
+ * there is no such thing. */
 int os_parent_death_signal(int signo);
 
-/* The number of the calling thread as the system's tools show it. */
+/* The number of the calling thread as the system's tools show it; that of the process where
+ * threads have none. */
 int64_t os_thread_id(void);
 
-/* Name the calling thread, at most 15 characters, for ps and debuggers. */
+/* Name the calling thread, at most 15 characters, for ps and debuggers; where they can show it. */
 void os_thread_name(const char *name);
 
-/* A stream over read, write and close functions: fopencookie(3) or what the system has instead. */
+/*
+ * A stream over read, write and close functions, which report failure as fopencookie(3) has it:
+ * errno set, and -1 from read and close, 0 from write. It has no buffer of its own, so that reading
+ * and writing may take turns in any way: the functions are called for single bytes and must buffer.
+ * fclose(3) calls close. Returns NULL with errno: ENOMEM; ENOTSUP where the system cannot do it
+ * (the generic backend: POSIX has nothing of the kind).
+ */
 FILE *os_stream(void *cookie, ssize_t (*read)(void *, char *, size_t),
 		ssize_t (*write)(void *, const char *, size_t), int (*close)(void *));
 

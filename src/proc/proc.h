@@ -22,19 +22,27 @@ struct identity {
 /*
  * Look up user and group (either may be NULL), by name or strict number. Refuses "", -1,
  * 4294967295, "0day" and unknown names (security rule 3). user alone takes the user's primary group
- * (a bare number without an entry in the user database needs a group: error). Returns 0, -EINVAL.
+ * (a bare number without an entry in the user database needs a group: error). All digits are a
+ * number, even if a user is called that. Returns 0, -EINVAL, or another errno when the database
+ * could not be asked.
  */
 int identity_find(struct identity *out, const char *user, const char *group, struct err *err);
 
-/* "USER", "USER:GROUP", ":GROUP" for the owner of a Unix socket; -1 for what is not named. */
+/* "USER", "USER:GROUP", ":GROUP" for the owner of a Unix socket; -1 for what is not named. Returns
+ * as identity_find(). */
 int owner_find(const char *text, int64_t *uid, int64_t *gid, struct err *err);
 
 /*
  * For good: chroot and chdir("/") -> setgroups -> setgid -> setuid -> capabilities ->
  * no_new_privs -> verify (ids, groups, capabilities read again; getting root back is tried and must
- * fail) -> core dumps off unless coredump (security rules 1, 2, 4, 24). chroot_dir may be NULL; with
- * neither chroot nor identity nothing is done. Any failure or doubt: -errno with words; the caller
- * must exit.
+ * fail) -> core dumps off unless coredump (security rules 1, 2, 4, 24). chroot_dir may be NULL;
+ * with neither chroot nor identity nothing is done. Any failure or doubt: -errno with words; the
+ * caller must exit. Call it while the process has one thread: capabilities are a thread's own.
+ *
+ * Supplementary groups become exactly the group. User root, asked for, keeps its capabilities. Who
+ * is not root may only "become" what it is: capabilities go, but its supplementary groups and the
+ * bounding set, which no_new_privs makes worthless, stay. chroot alone changes no ids. Any open
+ * directory descriptor is refused with -EBUSY: it would lead out of the chroot.
  */
 int privileges_drop(const struct identity *identity, const char *chroot_dir, bool coredump,
 		    struct err *err);
@@ -43,8 +51,8 @@ int privileges_drop(const struct identity *identity, const char *chroot_dir, boo
 
 /* Open and locked for the life of the server. */
 struct pidfile {
-	int fd;     /* -1: none */
-	char *path; /* owned; absolute */
+	int fd;	     /* -1: none */
+	char *path;  /* owned; absolute */
 	pid_t owner; /* the process that may remove it */
 };
 
@@ -54,8 +62,8 @@ struct pidfile {
  */
 int pidfile_take(struct pidfile *pidfile, const char *path, struct err *err);
 
-/* Remove it, in the process that took it; where that is no longer allowed (privileges, chroot), it
- * is emptied instead. Takes an unset one ({.fd = -1}). */
+/* Remove it, in the process that took it (elsewhere: forget); where that is no longer allowed
+ * (privileges, chroot), it is emptied instead. Takes an unset one ({.fd = -1}). */
 void pidfile_release(struct pidfile *pidfile);
 
 /* A forked child lets go of the descriptor only. */
@@ -64,7 +72,7 @@ void pidfile_forget(struct pidfile *pidfile);
 /* -------------------------------------------------------------------------------------- signals
  *
  * One set per process. Handlers set one flag and write one byte to a pipe (security rule 25); the
- * loops poll the pipe and ask which flags are up.
+ * loops poll the pipe and ask which flags are up. System calls are interrupted (no SA_RESTART).
  */
 enum signal_event {
 	SIGNAL_TERM, /* SIGTERM: drain; again: stop now */
@@ -75,10 +83,15 @@ enum signal_event {
 	SIGNAL_COUNT,
 };
 
-/* Install handlers and make the pipe; the old handlers are kept. SIGPIPE is ignored. */
+/* Install handlers, unblock them in this thread, make the pipe; the old handlers and mask are kept.
+ * SIGPIPE is ignored. A SIGHUP that is ignored at start (nohup) stays ignored. After
+ * signals_child() it makes the child a server of its own: SIGCHLD too is handled again, flags that
+ * are up stay up. -EBUSY: open in this process already. */
 int signals_open(struct err *err);
 
-/* In a forked child: flags down, no pipe until signals_fd() is asked; SIGCHLD back to default. */
+/* In a forked child: the parent's flags go down, its pipe is closed, no pipe until signals_fd() is
+ * asked; SIGCHLD back to default, the other handlers stay. A signal that reached the child before
+ * this call is not lost. */
 void signals_child(void);
 
 /* The readable end: polls as readable when a flag may be up. Made now if a child has none yet.
@@ -97,7 +110,7 @@ int signals_take(enum signal_event event);
 /* True when a TERM or INT flag is up; takes nothing. */
 bool signals_stop_pending(void);
 
-/* Put the old handlers back, close the pipe. */
+/* Put the old handlers and mask back, close the pipe. Nothing to do: does nothing. */
 void signals_close(void);
 
 /* Block every signal of ours in the calling thread (helper threads). */
@@ -109,9 +122,9 @@ void signals_block_all(void);
 struct child {
 	pid_t pid;
 	int64_t started_ms;
-	uint64_t conn;  /* connection number, or 0 */
-	int slot;       /* worker slot, or -1 */
-	char peer[64];  /* for the log */
+	uint64_t conn; /* connection number, or 0 */
+	int slot;      /* worker slot, or -1 */
+	char peer[80]; /* for the log */
 };
 
 /* Open-addressing table by pid; grows; zero-initialised. */
@@ -122,6 +135,7 @@ struct children {
 
 /* Make room for one more before fork(), so that adding cannot fail. 0 or -ENOMEM. */
 int children_reserve(struct children *children);
+/* A pid that is there already is replaced. Only after children_reserve(); pid > 0. */
 void children_add(struct children *children, const struct child *child);
 /* Takes the child out; false: not ours. */
 bool children_remove(struct children *children, pid_t pid, struct child *out);

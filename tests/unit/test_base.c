@@ -88,8 +88,8 @@ static void strlist_copies(void **state)
 
 static void num_is_strict(void **state)
 {
-	static const char *const wrong[] = {"",    " 1", "1 ", "+1",   "0day", "1e3", "010",
-					    "0x1", "-",  "--", "1.0",  "-01",  "\n",  "1\n"};
+	static const char *const wrong[] = {"",	   " 1", "1 ", "+1",  "0day", "1e3", "010",
+					    "0x1", "-",	 "--", "1.0", "-01",  "\n",  "1\n"};
 	long long n = 7;
 
 	(void)state;
@@ -157,14 +157,14 @@ static void throttle_counts_what_it_holds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(err_keeps_code_and_words),
-		cmocka_unit_test(err_cuts_what_is_too_long),
-		cmocka_unit_test(buf_grows_up_to_its_maximum),
-		cmocka_unit_test(strlist_copies),
-		cmocka_unit_test(num_is_strict),
-		cmocka_unit_test(seconds_become_milliseconds),
-		cmocka_unit_test(deadlines_saturate),
-		cmocka_unit_test(throttle_counts_what_it_holds),
+	    cmocka_unit_test(err_keeps_code_and_words),
+	    cmocka_unit_test(err_cuts_what_is_too_long),
+	    cmocka_unit_test(buf_grows_up_to_its_maximum),
+	    cmocka_unit_test(strlist_copies),
+	    cmocka_unit_test(num_is_strict),
+	    cmocka_unit_test(seconds_become_milliseconds),
+	    cmocka_unit_test(deadlines_saturate),
+	    cmocka_unit_test(throttle_counts_what_it_holds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,82 @@
+/*
+ * load.h - the load generator: one thread, one epoll, closed loop. It knows nothing of the library
+ * and speaks to any server that echoes lines. Each kind of work is one file; each prints one line
+ * of JSON.
+ */
+#ifndef LOAD_H
+#define LOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct options {
+	int port;
+	int connections; /* open at the same time */
+	double seconds;  /* measured time */
+	double warmup;   /* seconds before it, not counted */
+	size_t size;     /* bytes of a line, newline included */
+	int sources;     /* source addresses 127.0.0.2 ... to take turns with */
+	int cpu;         /* start: processor of the server; -1: any */
+	char **command;  /* start: the server */
+};
+
+int load_short(const struct options *options);
+int load_pingpong(const struct options *options);
+int load_hold(const struct options *options);
+int load_start(const struct options *options);
+
+/* ---------------------------------------------------------------------------------------- clock */
+
+int64_t now_ns(void);
+
+/* ---------------------------------------------------------------------------------------- client
+ */
+
+#define LINE_MAX_SIZE 4096
+
+enum client_state {
+	CLIENT_CLOSED,
+	CLIENT_CONNECTING,
+	CLIENT_IDLE,     /* connected, nothing asked */
+	CLIENT_WAITING,  /* a line is out, its echo is awaited */
+	CLIENT_FINISHED, /* we said that no more comes, the server's end is awaited */
+};
+
+/* One connection. Events are edge-triggered: every client_*() call goes as far as it can. */
+struct client {
+	int fd;
+	enum client_state state;
+	size_t got;       /* bytes of the echo so far */
+	int64_t begun_ns; /* when it was opened */
+	int64_t asked_ns; /* when the line was sent */
+};
+
+/* Set the line that all clients send and expect back; 1 <= size <= LINE_MAX_SIZE. */
+void client_set_line(size_t size);
+
+/* Each returns 0, or -errno: the client is of no more use then and must be closed. */
+int client_open(struct client *client, int epoll, const struct options *options, void *tag);
+int client_connected(struct client *client);
+int client_ask(struct client *client);
+int client_finish(struct client *client);
+/* 1: the whole echo is there; 0: more to come; or -errno (-EPROTO: not what we sent). */
+int client_answer(struct client *client);
+/* 1: the server has closed; 0: not yet; or -errno. */
+int client_ended(struct client *client);
+void client_close(struct client *client);
+
+/* ------------------------------------------------------------------------------------- latencies
+ */
+
+/* Counts in classes of nanoseconds, each at most 1.6 % wide. */
+struct latencies {
+	uint64_t counts[64 * 64];
+	uint64_t total;
+};
+
+void latencies_add(struct latencies *latencies, int64_t ns);
+/* Prints "p50_us":...,"p90_us":...,"p99_us":...,"p999_us":... */
+void latencies_print(const struct latencies *latencies);
+
+#endif

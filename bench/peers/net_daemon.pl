@@ -1,0 +1,31 @@
+#!/usr/bin/perl
+# net_daemon.pl MODE PORT - the same echo on Perl's Net::Daemon (Debian: libnet-daemon-perl).
+# MODE: single, fork, ithreads.
+use strict;
+use warnings;
+
+package Echo;
+use Net::Daemon;
+our @ISA = ('Net::Daemon');
+
+sub Run {
+	my ($self) = @_;
+	my $socket = $self->{socket};
+	$socket->autoflush(1);
+	while (defined(my $line = $socket->getline)) {
+		$socket->print($line) or last;
+	}
+	$socket->close;
+}
+
+package main;
+my ($mode, $port) = @ARGV;
+$SIG{PIPE} = 'IGNORE';
+Echo->new({
+	mode      => $mode,
+	localaddr => '127.0.0.1',
+	localport => $port,
+	listen    => 1024,
+	pidfile   => 'none',
+	logfile   => '/dev/null',
+}, [])->Bind;

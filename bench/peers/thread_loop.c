@@ -1,0 +1,32 @@
+/* thread_loop.c - the bare loop: a detached thread for each connection. */
+#include "peer.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+
+static void *serve(void *arg)
+{
+	int fd = (int)(intptr_t)arg;
+
+	peer_echo(fd);
+	close(fd);
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	int listener = peer_listen(argc, argv);
+	pthread_attr_t detached;
+	pthread_t thread;
+	int fd;
+
+	signal(SIGPIPE, SIG_IGN);
+	pthread_attr_init(&detached);
+	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+	for (;;) {
+		fd = accept(listener, NULL, NULL);
+		if (fd >= 0 && pthread_create(&thread, &detached, serve, (void *)(intptr_t)fd) != 0)
+			close(fd);
+	}
+}

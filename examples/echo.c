@@ -1,0 +1,23 @@
+/*
+ * echo.c - the smallest daemon: every line comes back. Happy path: read a line, write it. Failure:
+ * run() returns the error (a line over 1023 bytes among them), which ends this connection only.
+ */
+#include <netdaemon.h>
+
+static int run(struct netd_conn *c)
+{
+	char line[1024];
+	ssize_t n;
+
+	while ((n = netd_readline(c, line, sizeof line)) > 0)
+		if (netd_write(c, line, (size_t)n) < 0)
+			break;
+	return (int)n;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct netd_service echo = NETD_SERVICE(.name = "echo", .run = run);
+
+	return netd_main(&echo, NETD_CONFIG(.localport = "7777"), argc, argv);
+}

@@ -1,0 +1,221 @@
+/*
+ * input.c - reading: bytes, exact amounts, lines.
+ *
+ * Happy path: what is buffered is handed out; only an empty buffer goes to the layers, after the
+ * output was flushed (the peer may wait for it). The buffer grows with the longest line seen, up to
+ * NETD_LINE_MAX. Failure modes: a longer line is skipped and reported once; after the end of input
+ * every read returns 0.
+ */
+#include "conn/conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INPUT_FIRST 4096 /* the first buffer: most requests fit */
+
+static size_t held(const struct conn_input *in)
+{
+	return in->end - in->start;
+}
+
+static void consume(struct conn_input *in, size_t n)
+{
+	in->start += n;
+	in->scanned = in->scanned > n ? in->scanned - n : 0;
+	if (in->start == in->end)
+		in->start = in->end = in->scanned = 0;
+}
+
+/* Room for at least one more byte behind end, and a spare one for netd_chomp(). */
+static int make_room(struct conn_input *in)
+{
+	size_t size;
+	char *data;
+
+	if (in->data && in->end + 1 < in->size)
+		return 0;
+	if (in->start > 0) {
+		memmove(in->data, in->data + in->start, held(in));
+		in->end -= in->start;
+		in->start = 0;
+		return 0;
+	}
+	size = in->size ? in->size * 2 : INPUT_FIRST;
+	if (size > NETD_LINE_MAX + 1)
+		size = NETD_LINE_MAX + 1;
+	if (size <= in->size)
+		return -EMSGSIZE;
+	data = realloc(in->data, size);
+	if (!data)
+		return -ENOMEM;
+	in->data = data;
+	in->size = size;
+	return 0;
+}
+
+/* One read from the layers; the peer gets our output before we wait for its input. */
+static ssize_t read_layers(struct netd_conn *conn, void *data, size_t size)
+{
+	ssize_t n;
+	int rc;
+
+	if (conn->in.eof)
+		return 0;
+	rc = netd_flush(conn);
+	if (rc < 0)
+		return rc;
+	n = conn->top->ops->read(conn->top, data, size, conn->deadline);
+	if (n == 0)
+		conn->in.eof = true;
+	return n < 0 ? conn_fail(conn, (int)n, "read") : n;
+}
+
+/* Add input to the buffer. Returns bytes added, 0 at the end, -errno. */
+static ssize_t fill(struct netd_conn *conn)
+{
+	struct conn_input *in = &conn->in;
+	int rc = make_room(in);
+	ssize_t n;
+
+	if (rc < 0)
+		return rc;
+	n = read_layers(conn, in->data + in->end, in->size - in->end - 1);
+	if (n > 0)
+		in->end += (size_t)n;
+	return n;
+}
+
+ssize_t netd_read(struct netd_conn *conn, void *buffer, size_t size)
+{
+	struct conn_input *in = &conn->in;
+	ssize_t n;
+
+	if (size == 0)
+		return 0;
+	if (held(in) == 0) {
+		if (size >= INPUT_FIRST)
+			return read_layers(conn, buffer, size); /* no copy for large reads */
+		n = fill(conn);
+		if (n <= 0)
+			return n;
+	}
+	if (size > held(in))
+		size = held(in);
+	memcpy(buffer, in->data + in->start, size);
+	consume(in, size);
+	return (ssize_t)size;
+}
+
+ssize_t netd_read_exact(struct netd_conn *conn, void *buffer, size_t size)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t n = netd_read(conn, (char *)buffer + done, size - done);
+
+		if (n < 0)
+			return n;
+		if (n == 0)
+			break;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+/* The length of the line at the front, newline included; 0: none is complete yet. */
+static size_t find_line(struct conn_input *in)
+{
+	const char *from = in->data + in->start + in->scanned;
+	const char *newline =
+	    held(in) > in->scanned ? memchr(from, '\n', held(in) - in->scanned) : NULL;
+
+	if (newline)
+		return (size_t)(newline - (in->data + in->start)) + 1;
+	in->scanned = held(in);
+	return 0;
+}
+
+/* Throw away the rest of a line that was too long. Returns 1 done, 0 end of input, -errno. */
+static ssize_t skip_line(struct netd_conn *conn)
+{
+	struct conn_input *in = &conn->in;
+
+	while (in->skipping) {
+		size_t length = find_line(in);
+		ssize_t n;
+
+		if (length > 0) {
+			in->skipping = false;
+			consume(in, length);
+			break;
+		}
+		consume(in, held(in));
+		n = fill(conn);
+		if (n <= 0)
+			return n;
+	}
+	return 1;
+}
+
+/* Find the next line in the buffer, reading as needed. Returns its length, 0, -errno. */
+static ssize_t next_line(struct netd_conn *conn)
+{
+	struct conn_input *in = &conn->in;
+	ssize_t n = skip_line(conn);
+
+	if (n <= 0)
+		return n;
+	for (;;) {
+		size_t length = find_line(in);
+
+		if (length > 0)
+			return (ssize_t)length;
+		n = fill(conn);
+		if (n == -EMSGSIZE) {
+			in->skipping = true;
+			return conn_fail(conn, -EMSGSIZE, "read");
+		}
+		if (n < 0)
+			return n == -ENOMEM ? conn_fail(conn, -ENOMEM, "read") : n;
+		if (n == 0)
+			return (ssize_t)held(in); /* the last line may lack its newline */
+	}
+}
+
+ssize_t netd_line(struct netd_conn *conn, char **line)
+{
+	ssize_t n = next_line(conn);
+
+	if (n <= 0)
+		return n;
+	*line = conn->in.data + conn->in.start;
+	/* Not consume(): it would reset an emptied buffer, which is fine, as nothing is moved until
+	 * the next read. */
+	consume(&conn->in, (size_t)n);
+	return n;
+}
+
+ssize_t netd_readline(struct netd_conn *conn, char *buffer, size_t size)
+{
+	char *line;
+	ssize_t n = netd_line(conn, &line);
+
+	if (n <= 0)
+		return n;
+	if ((size_t)n >= size)
+		return conn_fail(conn, -EMSGSIZE, "read");
+	memcpy(buffer, line, (size_t)n);
+	buffer[n] = '\0';
+	return n;
+}
+
+size_t netd_chomp(char *line, size_t n)
+{
+	if (n > 0 && line[n - 1] == '\n')
+		n--;
+	if (n > 0 && line[n - 1] == '\r')
+		n--;
+	line[n] = '\0';
+	return n;
+}

@@ -1,0 +1,188 @@
+/*
+ * blocking.c - waiting by blocking system calls: what single, fork and threads use.
+ *
+ * Happy path: one recv or sendmsg per operation. A socket that a stop will shut down (handle->cut)
+ * is waited for inside that call. Any other wait tries without blocking first, then polls the
+ * socket together with the interrupt's descriptor, so that a stop is never missed between a check
+ * and a wait.
+ */
+#include "io/interrupt.h"
+#include "io/io.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define POLL_ON_STACK 8 /* descriptors of netd_poll() that need no allocation */
+
+_Static_assert(NETD_IN == POLLIN && NETD_OUT == POLLOUT && NETD_FAILED == POLLERR &&
+		   NETD_HUP == POLLHUP,
+	       "netdaemon.h repeats the values of poll(2)");
+_Static_assert(sizeof(struct netd_pollfd) == sizeof(struct pollfd), "same layout as struct pollfd");
+
+static int blocking_attach(struct io_handle *handle)
+{
+	(void)handle;
+	return 0;
+}
+
+static void blocking_detach(struct io_handle *handle)
+{
+	(void)handle;
+}
+
+/* Poll fds[count]; fds[count] is room for the interrupt. Returns the number ready, 0 at the
+ * deadline, -ECANCELED, -EINTR or another -errno. */
+static int poll_interruptible(struct pollfd *fds, size_t count, int64_t deadline)
+{
+	for (;;) {
+		nfds_t n = (nfds_t)count;
+		int ready, rc;
+
+		fds[count] = (struct pollfd){.fd = interrupt_fd(), .events = POLLIN};
+		if (fds[count].fd >= 0)
+			n++;
+		ready = poll(fds, n, clock_poll_timeout(deadline));
+		if (ready < 0) {
+			if (errno != EINTR)
+				return -errno;
+			rc = interrupt_eintr(&deadline);
+			if (rc < 0)
+				return rc;
+			continue;
+		}
+		if (n > count && fds[count].revents) {
+			rc = interrupt_check(&deadline);
+			if (rc < 0)
+				return rc;
+			ready--;
+		}
+		if (ready > 0)
+			return ready;
+		if (deadline != NETD_NEVER && clock_ms() >= deadline)
+			return interrupt_check(&deadline); /* the deadline may be that of a stop */
+	}
+}
+
+static int wait_for(int fd, short events, int64_t deadline)
+{
+	struct pollfd fds[2] = {{.fd = fd, .events = events}};
+	int rc = poll_interruptible(fds, 1, deadline);
+
+	if (rc == 0)
+		return -ETIMEDOUT;
+	return rc < 0 ? rc : 0;
+}
+
+/* May the system call itself wait? Only where neither a deadline nor a stop would be missed. */
+static int wait_flags(const struct io_handle *handle, int64_t deadline)
+{
+	if (deadline != NETD_NEVER)
+		return MSG_DONTWAIT;
+	return handle->cut || !interrupt_exists() ? 0 : MSG_DONTWAIT;
+}
+
+/* What a failed recv or send means: 0 try again, or -errno. */
+static int after_failure(const struct io_handle *handle, short events, int64_t *deadline)
+{
+	int error, rc;
+
+	switch (errno) {
+	case EINTR:
+		return interrupt_eintr(deadline);
+	case EAGAIN:
+		return wait_for(handle->fd, events, *deadline);
+	default:
+		error = -errno;
+		/* A socket that a stop has shut down fails in ways of its own. */
+		rc = handle->cut ? interrupt_check(deadline) : 0;
+		return rc < 0 ? rc : error;
+	}
+}
+
+static ssize_t blocking_recv(struct io_handle *handle, void *data, size_t size, int64_t deadline)
+{
+	int flags = wait_flags(handle, deadline);
+
+	for (;;) {
+		ssize_t n;
+		int rc;
+
+		if (deadline != NETD_NEVER && clock_ms() >= deadline)
+			return -ETIMEDOUT;
+		n = recv(handle->fd, data, size, flags);
+		if (n > 0 || (n == 0 && size == 0))
+			return n;
+		if (n == 0) /* the end, or the socket was cut by a stop */
+			return handle->cut ? interrupt_check(&deadline) : 0;
+		rc = after_failure(handle, POLLIN, &deadline);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+static ssize_t blocking_send(struct io_handle *handle, struct iovec *iov, int count,
+			     int64_t deadline)
+{
+	int flags = wait_flags(handle, deadline) | MSG_NOSIGNAL;
+	ssize_t total = 0;
+
+	while (count > 0) {
+		struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+		ssize_t n;
+		int rc;
+
+		if (deadline != NETD_NEVER && clock_ms() >= deadline)
+			return -ETIMEDOUT;
+		n = sendmsg(handle->fd, &message, flags);
+		if (n >= 0) {
+			total += n;
+			io_advance(&iov, &count, (size_t)n);
+			continue;
+		}
+		rc = after_failure(handle, POLLOUT, &deadline);
+		if (rc < 0)
+			return rc;
+	}
+	return total;
+}
+
+static int blocking_poll(struct netd_pollfd *fds, size_t count, int64_t deadline)
+{
+	struct pollfd few[POLL_ON_STACK + 1];
+	struct pollfd *all = few;
+	int rc;
+
+	if (count > POLL_ON_STACK) {
+		if (count > SIZE_MAX / sizeof *all - 1)
+			return -EINVAL;
+		all = malloc((count + 1) * sizeof *all);
+		if (!all)
+			return -ENOMEM;
+	}
+	if (count)
+		memcpy(all, fds, count * sizeof *all);
+	rc = poll_interruptible(all, count, deadline);
+	if (rc >= 0 && count)
+		memcpy(fds, all, count * sizeof *all);
+	if (all != few)
+		free(all);
+	return rc;
+}
+
+static int blocking_offload(int (*fn)(void *arg), void *arg)
+{
+	return fn(arg);
+}
+
+const struct io_ops io_blocking = {
+    .name = "blocking",
+    .attach = blocking_attach,
+    .detach = blocking_detach,
+    .recv = blocking_recv,
+    .send = blocking_send,
+    .poll = blocking_poll,
+    .offload = blocking_offload,
+};

@@ -1,0 +1,19 @@
+/* interrupt.h - what the waits of this folder ask about a stop; see struct io_interrupt. */
+#ifndef IO_INTERRUPT_H
+#define IO_INTERRUPT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+bool interrupt_exists(void);
+
+/* The descriptor to poll beside one's own; -1: none. */
+int interrupt_fd(void);
+
+/* Go on (0; *deadline may come forward) or give up (-ECANCELED)? */
+int interrupt_check(int64_t *deadline);
+
+/* The same after a system call returned EINTR; -EINTR when the handler shall see it. */
+int interrupt_eintr(int64_t *deadline);
+
+#endif

@@ -1,0 +1,88 @@
+/*
+ * dial.c - connections that a handler makes: netd_dial() and netd_hangup(); and the local end of
+ * any connection. A dialled connection has the same I/O calls as an accepted one and ends with the
+ * connection it was made for, at the latest.
+ */
+#include "conn/conn.h"
+#include "io/io.h"
+#include "listen/listen.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static int wait_writable(int fd, int64_t deadline)
+{
+	struct netd_pollfd ready = {.fd = fd, .events = NETD_OUT};
+	int rc = io_get_ops()->poll(&ready, 1, deadline);
+
+	if (rc == 0)
+		return -ETIMEDOUT;
+	return rc < 0 ? rc : 0;
+}
+
+/* Deferred by the connection it was dialled for. */
+static void hang_up_held(void *arg)
+{
+	struct netd_conn **held = arg;
+
+	if (*held)
+		netd_hangup(*held);
+}
+
+int netd_dial(struct netd_conn *conn, const char *text, int64_t deadline, struct netd_conn **out)
+{
+	static const struct connector connector = {.wait_writable = wait_writable};
+	struct sockaddr_storage peer = {0};
+	socklen_t size = sizeof peer;
+	struct netd_conn *dialled = NULL;
+	struct netd_conn **held;
+	struct address address;
+	int rc = address_parse(&address, text, &conn->err);
+	int fd;
+
+	if (rc < 0)
+		return rc;
+	held = netd_alloc(conn, sizeof *held);
+	if (!held)
+		return -ENOMEM;
+	fd = address_connect(&address, &connector, deadline, &conn->err);
+	if (fd < 0)
+		return fd;
+	if (getpeername(fd, (struct sockaddr *)&peer, &size) < 0)
+		size = 0; /* gone again: the first read will tell */
+	if (address.kind == ADDRESS_UNIX)
+		peer.ss_family = AF_UNIX;
+	rc = conn_new(&dialled, conn->env, fd, &peer, size, conn->id);
+	if (rc == 0)
+		rc = netd_defer(conn, hang_up_held, held);
+	if (rc < 0) {
+		conn_free(dialled);
+		return conn_fail(conn, rc, "dial");
+	}
+	dialled->parent = conn;
+	dialled->held = held;
+	*held = *out = dialled;
+	return 0;
+}
+
+struct netd_conn *netd_hangup(struct netd_conn *dialled)
+{
+	if (!dialled)
+		return NULL;
+	conn_unwind(dialled, NULL);
+	netd_flush(dialled);
+	*dialled->held = NULL;
+	return conn_free(dialled);
+}
+
+const char *netd_local_text(struct netd_conn *conn)
+{
+	struct sockaddr_storage local = {0};
+	socklen_t size = sizeof local;
+
+	if (conn->local[0] || conn->io.fd < 0)
+		return conn->local;
+	if (getsockname(conn->io.fd, (struct sockaddr *)&local, &size) == 0)
+		address_text(&local, size, conn->local);
+	return conn->local;
+}

@@ -1,0 +1,207 @@
+/*
+ * fork.c - a child process serves each connection: a crash costs that connection only.
+ *
+ * Happy path: fork; the parent closes its copy of the socket, the child serves and exits; SIGCHLD
+ * brings the parent to reap it. Failure modes: fork fails: the connection is kept and tried again;
+ * a child that dies from a signal is logged with its connection and counted as failed; children
+ * that outlive a hard stop are killed.
+ */
+#include "mode/mode.h"
+#include "os/os.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHILD_LOOP (-2) /* child.slot of a turn of service.loop */
+
+static struct children *children_of(struct worker *worker)
+{
+	return worker->mode;
+}
+
+/* --------------------------------------------------------------------------- in the child */
+
+static int child_signal_fd(void *arg)
+{
+	(void)arg;
+	return signals_fd();
+}
+
+static int child_check(void *arg, int64_t *deadline)
+{
+	struct worker *worker = arg;
+
+	(void)deadline; /* the parent watches the time */
+	life_update_child(worker->life);
+	return life_phase(worker->life) == PHASE_STOP ? -ECANCELED : 0;
+}
+
+/* Let go of everything that is the accepting process's. */
+static void enter_child(struct worker *worker)
+{
+	signals_child();
+	life_fork(worker->life);
+	if (worker->in_child) /* spawned by a handler's process: never outlives it */
+		os_parent_death_signal(SIGKILL);
+	worker->in_child = true;
+	listeners_close(worker->listeners);
+	if (worker->pidfile)
+		pidfile_forget(worker->pidfile);
+	children_finish(children_of(worker));
+	worker->interrupt.get_fd = child_signal_fd;
+	worker->interrupt.check = child_check;
+}
+
+/* netd_spawn() in a handler made children of our own: this connection lasts as long as they. */
+static void wait_for_spawned(struct worker *worker)
+{
+	struct children *spawned = children_of(worker);
+	bool told = false;
+
+	while (spawned->count > 0) {
+		struct child gone;
+		int status;
+		pid_t pid = waitpid(-1, &status, 0);
+
+		if (pid > 0)
+			children_remove(spawned, pid, &gone);
+		else if (errno != EINTR)
+			break;
+		life_update_child(worker->life);
+		if (life_phase(worker->life) == PHASE_STOP && !told) {
+			children_kill(spawned, SIGINT);
+			told = true;
+		}
+	}
+}
+
+static _Noreturn void child_main(struct worker *worker, const struct job *job)
+{
+	enter_child(worker);
+	job_run(worker, job);
+	conn_free(job->conn);
+	wait_for_spawned(worker);
+	fflush(NULL); /* _exit() would lose what a handler printed */
+	_exit(0);
+}
+
+/* --------------------------------------------------------------------------- in the parent */
+
+static int fork_start(struct worker *worker)
+{
+	struct children *children = calloc(1, sizeof *children);
+
+	if (!children)
+		return -ENOMEM;
+	worker->mode = children;
+	worker->interrupt = (struct io_interrupt){
+	    .get_fd = worker_signal_fd,
+	    .check = worker_check,
+	    .arg = worker,
+	    .deliver_eintr = !worker->settings->catchint,
+	};
+	io_set_interrupt(&worker->interrupt);
+	return 0;
+}
+
+static int fork_run(struct worker *worker, const struct job *job)
+{
+	struct children *children = children_of(worker);
+	struct child child = {.slot = job->is_loop ? CHILD_LOOP : -1};
+	int rc = children_reserve(children);
+
+	if (rc < 0)
+		return rc;
+	fflush(NULL); /* or the child would print it again */
+	child.pid = fork();
+	if (child.pid < 0)
+		return -errno;
+	if (child.pid == 0)
+		child_main(worker, job);
+	if (job->conn) {
+		child.conn = job->conn->id;
+		snprintf(child.peer, sizeof child.peer, "%s", job->conn->text);
+	}
+	children_add(children, &child);
+	conn_free(job->conn);
+	return 0;
+}
+
+static void log_end(struct worker *worker, const struct child *child, int status)
+{
+	struct log_context context = {.conn = child->conn, .peer = child->peer};
+	char words[128];
+
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return;
+	if (WIFSIGNALED(status) && life_phase(worker->life) == PHASE_STOP)
+		return; /* by us */
+	child_status_text(status, words, sizeof words);
+	atomic_fetch_add(&worker->shared->counters.failed, 1);
+	log_write(worker->env->log, NETD_ERR, &context, "handler process %d %s", (int)child->pid,
+		  words);
+}
+
+static void fork_reap(struct worker *worker)
+{
+	struct child child;
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (!children_remove(children_of(worker), pid, &child))
+			continue; /* the author's own */
+		log_end(worker, &child, status);
+		job_end(worker, child.slot == CHILD_LOOP);
+	}
+}
+
+static void fork_reopen(struct worker *worker)
+{
+	children_kill(children_of(worker), SIGUSR1);
+}
+
+static void fork_stop(struct worker *worker)
+{
+	children_kill(children_of(worker), SIGINT);
+}
+
+static void fork_kill(struct worker *worker)
+{
+	struct children *children = children_of(worker);
+
+	children_kill(children, SIGKILL);
+	while (children->count > 0) {
+		struct child child;
+		pid_t pid = waitpid(-1, NULL, 0);
+
+		if (pid > 0 && children_remove(children, pid, &child))
+			job_end(worker, child.slot == CHILD_LOOP);
+		else if (pid < 0 && errno != EINTR)
+			break;
+	}
+}
+
+static bool fork_finish(struct worker *worker)
+{
+	children_finish(children_of(worker));
+	free(worker->mode);
+	worker->mode = NULL;
+	return true;
+}
+
+const struct mode_ops mode_fork = {
+    .name = "fork",
+    .start = fork_start,
+    .run = fork_run,
+    .reap = fork_reap,
+    .reopen = fork_reopen,
+    .stop = fork_stop,
+    .kill = fork_kill,
+    .finish = fork_finish,
+};

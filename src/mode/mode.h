@@ -1,0 +1,110 @@
+/*
+ * mode.h - the seam between "a connection was accepted" and "conn_serve() is called beside the
+ * others". A mode is a row of operations; the one accept loop (accept.c) drives any of them;
+ * prefork (prefork.c) runs several accept loops in processes of their own.
+ *
+ *   worker_run: poll listeners -> accept -> job -> ops->run -> job_run: conn_serve
+ */
+#ifndef MODE_MODE_H
+#define MODE_MODE_H
+
+#include "base/base.h"
+#include "conf/settings.h"
+#include "conn/conn.h"
+#include "listen/listen.h"
+#include "log/log.h"
+#include "mode/life.h"
+#include "mode/shared.h"
+#include "netdaemon.h"
+#include "proc/proc.h"
+
+struct worker;
+
+/* One piece of work: a connection, a function from netd_spawn(), or a turn of service.loop. */
+struct job {
+	struct netd_conn *conn; /* NULL: fn */
+	int (*fn)(struct netd_server *server, void *arg);
+	void *arg;
+	bool is_loop; /* a turn of service.loop: never two at a time */
+};
+
+/* How work is done side by side. Every mode has all of them. */
+struct mode_ops {
+	const char *name;
+	int (*start)(struct worker *worker); /* in the process that accepts; 0 or -errno */
+	/*
+	 * Do the job: now (single) or beside (the others). 0: taken over, job_end() will be called;
+	 * -EAGAIN, -ENOMEM: could not be started, nothing was taken over.
+	 */
+	int (*run)(struct worker *worker, const struct job *job);
+	void (*reap)(struct worker *worker);   /* children may have ended */
+	void (*reopen)(struct worker *worker); /* tell processes of the mode to reopen their logs */
+	void (*stop)(struct worker *worker);   /* hard stop: end the waits of all handlers */
+	void (*kill)(struct worker *worker);   /* they had their grace: end what can be ended */
+	/* Free the mode's own. False: handlers are still running and must be left alone. */
+	bool (*finish)(struct worker *worker);
+};
+
+extern const struct mode_ops mode_single, mode_fork, mode_threads;
+
+/* NULL: no such mode. Names are the canonical ones of the option table. */
+const struct mode_ops *mode_find(const char *name);
+
+/* The process that accepts connections, and everything it needs. */
+struct worker {
+	/* set by the caller of worker_run() */
+	const struct settings *settings;
+	const struct conn_env *env;
+	struct listeners *listeners;
+	struct pidfile *pidfile; /* a forked child lets go of it */
+	struct shared *shared;
+	int slot;          /* which row of shared->slots is ours */
+	int wake_fd;       /* writable: wakes the accept loop */
+	int parent_fd;     /* readable when the master is gone; -1: there is none */
+	struct life *life; /* stop, drain, signals */
+
+	/* set by worker_run() */
+	const struct mode_ops *ops;
+	void *mode; /* the mode's own */
+	struct io_interrupt interrupt;
+	struct netd_conn *pending; /* accepted, but could not be started yet */
+	uint64_t last_id;          /* of a connection */
+	int64_t paused_until;      /* out of descriptors, threads ...: accept nothing before */
+	int64_t loop_at;           /* next turn of service.loop; NETD_NEVER: none */
+	struct throttle shortage;  /* of log lines about running out of something */
+	_Atomic bool loop_busy;    /* a turn of service.loop is at work */
+	_Atomic bool wake_wanted;  /* the accept loop waits for a job to end */
+	bool in_child;             /* we are a forked handler, not the accepting process */
+};
+
+/* The accept loop: until stopped and drained. Returns 0; -errno when it could not start;
+ * -ETIMEDOUT when handlers are still running. */
+int worker_run(struct worker *worker);
+
+/*
+ * The interrupt of waits in the accepting process itself (single; service.loop in every mode):
+ * signals move the life on. For struct io_interrupt; arg is the worker.
+ */
+int worker_signal_fd(void *arg);
+int worker_check(void *arg, int64_t *deadline);
+
+/* Start a job by the worker's mode, counted as active until its job_end(). Any thread. */
+int worker_start_job(struct worker *worker, const struct job *job);
+
+/* The body of every job: serve the connection (its owner frees it) or call the function. */
+void job_run(struct worker *worker, const struct job *job);
+
+/* It is done, or its process is gone: uncount it, wake the accept loop if that waits. */
+void job_end(struct worker *worker, bool is_loop);
+
+/* Connections and spawned functions of this worker now. */
+uint64_t worker_active(const struct worker *worker);
+
+/*
+ * Prefork: `childs` processes, each in worker_run(); dead ones are replaced. worker: a filled-in
+ * template, copied in each process. Returns as worker_run() in the master; each worker process ends
+ * inside by _exit().
+ */
+int prefork_run(struct worker *worker, int childs);
+
+#endif

@@ -1,0 +1,42 @@
+/* shared.c - the counters that all processes of a server share: one anonymous shared mapping. */
+#include "mode/shared.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+int shared_new(struct shared **out, int count)
+{
+	size_t size = sizeof(struct shared) + (size_t)count * sizeof(struct shared_slot);
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return -ENOMEM;
+	*out = memory; /* zero-filled by the system */
+	(*out)->count = count;
+	(*out)->size = size;
+	return 0;
+}
+
+struct shared *shared_free(struct shared *shared)
+{
+	if (shared)
+		munmap(shared, shared->size);
+	return NULL;
+}
+
+uint64_t shared_active(const struct shared *shared)
+{
+	uint64_t active = 0;
+
+	for (int i = 0; i < shared->count; i++)
+		active += atomic_load(&shared->slots[i].active);
+	return active;
+}
+
+void shared_clear_slot(struct shared *shared, int slot)
+{
+	struct shared_slot *gone = &shared->slots[slot];
+
+	atomic_store(&gone->active, 0);
+	atomic_store(&gone->accepted, 0);
+}

@@ -1,0 +1,38 @@
+/*
+ * shared.h - one piece of memory that all processes of a server share: counters, and the wish to
+ * stop. Each worker writes its own slot, so that the master can wipe what a dead worker left.
+ */
+#ifndef MODE_SHARED_H
+#define MODE_SHARED_H
+
+#include "base/base.h"
+#include "conn/conn.h"
+
+#include <stdatomic.h>
+
+struct shared_slot {
+	_Atomic uint64_t active;    /* jobs at work */
+	_Atomic uint64_t accepted;  /* connections since the worker started */
+};
+
+struct shared {
+	_Atomic int phase;               /* enum phase, for netd_draining() everywhere */
+	_Atomic int stop_wanted;         /* netd_server_stop() was called */
+	_Atomic uint64_t log_drops; /* lines that no process could write */
+	struct conn_counters counters;
+	int count;   /* slots */
+	size_t size; /* of the mapping */
+	struct shared_slot slots[];
+};
+
+/* count: worker processes, or 1. 0 or -ENOMEM. */
+int shared_new(struct shared **out, int count);
+struct shared *shared_free(struct shared *shared);
+
+/* Jobs at work in all workers. */
+uint64_t shared_active(const struct shared *shared);
+
+/* A worker ended: its numbers leave the books. */
+void shared_clear_slot(struct shared *shared, int slot);
+
+#endif

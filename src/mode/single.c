@@ -1,0 +1,47 @@
+/*
+ * single.c - the accepting process serves each connection itself, one after the other. While a
+ * handler waits, its wait also looks after signals, so that TERM and INT work with an idle client.
+ */
+#include "mode/mode.h"
+
+static int single_start(struct worker *worker)
+{
+	worker->interrupt = (struct io_interrupt){
+	    .get_fd = worker_signal_fd,
+	    .check = worker_check,
+	    .arg = worker,
+	    .deliver_eintr = !worker->settings->catchint,
+	};
+	io_set_interrupt(&worker->interrupt);
+	return 0;
+}
+
+static int single_run(struct worker *worker, const struct job *job)
+{
+	job_run(worker, job);
+	conn_free(job->conn);
+	job_end(worker, job->is_loop);
+	return 0;
+}
+
+static void single_nothing(struct worker *worker)
+{
+	(void)worker; /* no process or thread but this one */
+}
+
+static bool single_finish(struct worker *worker)
+{
+	(void)worker;
+	return true;
+}
+
+const struct mode_ops mode_single = {
+    .name = "single",
+    .start = single_start,
+    .run = single_run,
+    .reap = single_nothing,
+    .reopen = single_nothing,
+    .stop = single_nothing,
+    .kill = single_nothing,
+    .finish = single_finish,
+};

@@ -1,0 +1,348 @@
+/*
+ * os_linux.c - the Linux backend of os.h: each call is one system call of the kernel's, or a few.
+ *
+ * Capabilities are set by the raw system calls (no libcap). Clearing the bounding set needs
+ * CAP_SETPCAP, which a change of user takes away: os_keep_capabilities() -> os_set_uid() ->
+ * os_drop_capabilities() raises it once more, clears the bounding set with it, then clears all.
+ *
+ * Failure: -errno. An ENOSYS from a filter in the place of a capability call becomes EPERM: to our
+ * callers ENOSYS says that the system has no capabilities at all, and this one has.
+ */
+#include "os/os.h"
+#include "os/os_posix.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/sendfile.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define CAP_SETS_BITS 64 /* numbers that the kernel's sets have room for */
+
+int os_accept(int listener, struct sockaddr_storage *address, socklen_t *size)
+{
+	int fd = accept4(listener, (struct sockaddr *)address, size, SOCK_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int os_socket(int domain, int type, int protocol)
+{
+	int fd = socket(domain, type | SOCK_CLOEXEC, protocol);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int os_pipe(int fds[2])
+{
+	return pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+/* Close first to last; -ENOSYS on kernels before 5.9, and where a filter says so. */
+static int close_range_of(unsigned first, unsigned last)
+{
+	if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
+		return 0;
+	return -errno;
+}
+
+int os_close_from(int first, const int *keep, size_t count)
+{
+	unsigned next = (unsigned)first;
+	int rc = 0;
+
+	for (size_t k = 0; k < count && rc == 0; k++) {
+		if (keep[k] < 0 || (unsigned)keep[k] < next)
+			continue;
+		if ((unsigned)keep[k] > next)
+			rc = close_range_of(next, (unsigned)keep[k] - 1);
+		next = (unsigned)keep[k] + 1;
+	}
+	if (rc == 0)
+		rc = close_range_of(next, UINT_MAX);
+	return rc < 0 ? os_close_each_from(first, keep, count) : 0;
+}
+
+int os_peer_cred(int fd, int64_t *uid, int64_t *gid, int64_t *pid)
+{
+	struct ucred cred;
+	socklen_t size = sizeof cred;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
+		return -errno;
+	/* A socket that has no such peer says 0 and all ones. */
+	*uid = cred.uid == (uid_t)-1 ? -1 : (int64_t)cred.uid;
+	*gid = cred.gid == (gid_t)-1 ? -1 : (int64_t)cred.gid;
+	*pid = cred.pid > 0 ? cred.pid : -1;
+	return 0;
+}
+
+int os_set_gid(gid_t gid)
+{
+	return setresgid(gid, gid, gid) < 0 ? -errno : 0;
+}
+
+int os_set_uid(uid_t uid)
+{
+	return setresuid(uid, uid, uid) < 0 ? -errno : 0;
+}
+
+/* The ids start as what no one can be: a call that only claims to have worked is not believed. */
+int os_gid_is(gid_t gid)
+{
+	gid_t real = (gid_t)-1, effective = (gid_t)-1, saved = (gid_t)-1;
+
+	if (getresgid(&real, &effective, &saved) < 0)
+		return 0;
+	return real == gid && effective == gid && saved == gid;
+}
+
+int os_uid_is(uid_t uid)
+{
+	uid_t real = (uid_t)-1, effective = (uid_t)-1, saved = (uid_t)-1;
+
+	if (getresuid(&real, &effective, &saved) < 0)
+		return 0;
+	return real == uid && effective == uid && saved == uid;
+}
+
+static int capability_errno(void)
+{
+	return errno == ENOSYS ? -EPERM : -errno;
+}
+
+/* Effective and permitted become these bits, inheritable nothing. */
+static int set_capabilities(uint64_t bits)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {
+	    {.effective = (uint32_t)bits, .permitted = (uint32_t)bits},
+	    {.effective = (uint32_t)(bits >> 32), .permitted = (uint32_t)(bits >> 32)},
+	};
+
+	return syscall(SYS_capset, &header, data) < 0 ? capability_errno() : 0;
+}
+
+/* All three sets start full, for the same reason as the ids above. */
+static int get_capabilities(struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3])
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+
+	memset(data, 0xff, _LINUX_CAPABILITY_U32S_3 * sizeof *data);
+	return syscall(SYS_capget, &header, data) < 0 ? capability_errno() : 0;
+}
+
+int os_keep_capabilities(void)
+{
+	return prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 ? capability_errno() : 0;
+}
+
+/* The first capability exists on every kernel; EINVAL for another one: this kernel has none such.
+ */
+static bool no_such_capability(unsigned long cap)
+{
+	return errno == EINVAL && cap > 0;
+}
+
+static int clear_bounding(void)
+{
+	int rc = set_capabilities(UINT64_C(1) << CAP_SETPCAP);
+
+	for (unsigned long cap = 0; cap < CAP_SETS_BITS && rc == 0; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && !no_such_capability(cap))
+			rc = capability_errno();
+	return rc;
+}
+
+int os_drop_capabilities(void)
+{
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	bool allowed;
+	int rc = get_capabilities(data);
+
+	if (rc < 0)
+		return rc;
+	allowed = data[0].permitted & (UINT32_C(1) << CAP_SETPCAP);
+	if (allowed && (rc = clear_bounding()) < 0)
+		return rc;
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+		return capability_errno();
+	rc = set_capabilities(0);
+	if (rc < 0)
+		return rc;
+	if (prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) < 0)
+		return capability_errno();
+	return allowed ? 0 : 1;
+}
+
+/* 1: this capability is in the set that prctl(option, argument) asks for. */
+static int capability_is_set(int option, unsigned long argument, unsigned long cap)
+{
+	int rc = option == PR_CAP_AMBIENT ? prctl(option, argument, cap, 0, 0)
+					  : prctl(option, cap, 0, 0, 0);
+
+	if (rc < 0)
+		return no_such_capability(cap) ? 0 : capability_errno();
+	return rc;
+}
+
+int os_no_capabilities(bool bounding)
+{
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	int rc = get_capabilities(data);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+		if (data[i].effective | data[i].permitted | data[i].inheritable)
+			return 0;
+	for (unsigned long cap = 0; cap < CAP_SETS_BITS; cap++) {
+		rc = capability_is_set(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap);
+		if (rc == 0 && bounding)
+			rc = capability_is_set(PR_CAPBSET_READ, 0, cap);
+		if (rc != 0)
+			return rc < 0 ? rc : 0;
+	}
+	return 1;
+}
+
+int os_no_new_privs(void)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return capability_errno();
+	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : -EPERM;
+}
+
+/* Set it and look whether it is so. */
+static int set_dumpable(unsigned long dumpable)
+{
+	if (prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0) < 0)
+		return -errno;
+	return prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == (int)dumpable ? 0 : -EPERM;
+}
+
+int os_no_dump(void)
+{
+	return set_dumpable(0);
+}
+
+int os_allow_dump(void)
+{
+	return set_dumpable(1);
+}
+
+int os_parent_death_signal(int signo)
+{
+	return prctl(PR_SET_PDEATHSIG, (unsigned long)signo, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+int64_t os_thread_id(void)
+{
+	return syscall(SYS_gettid);
+}
+
+void os_thread_name(const char *name)
+{
+	prctl(PR_SET_NAME, name, 0, 0, 0); /* cuts it to 15 bytes itself */
+}
+
+/* The functions behind a stream; it lives as long as the stream. */
+struct stream {
+	void *cookie;
+	ssize_t (*read)(void *, char *, size_t);
+	ssize_t (*write)(void *, const char *, size_t);
+	int (*close)(void *);
+	char last;  /* the last byte that was read */
+	bool have;  /* there is one */
+	bool again; /* it was put back, and is read next */
+};
+
+static ssize_t stream_read(void *cookie, char *data, size_t size)
+{
+	struct stream *stream = cookie;
+	ssize_t n;
+
+	if (stream->again && size) {
+		stream->again = false;
+		*data = stream->last;
+		return 1;
+	}
+	n = stream->read(stream->cookie, data, size);
+	if (n > 0) {
+		stream->last = data[n - 1];
+		stream->have = true;
+	}
+	return n;
+}
+
+/* A byte too far, as scanf(3) reads it, is put back by going back one place: the only seek we have.
+ * Without it the next write fails. */
+static int stream_seek(void *cookie, off64_t *offset, int whence)
+{
+	struct stream *stream = cookie;
+
+	if (whence != SEEK_CUR || *offset != -1 || !stream->have || stream->again) {
+		errno = ESPIPE;
+		return -1;
+	}
+	stream->again = true;
+	*offset = 0;
+	return 0;
+}
+
+static ssize_t stream_write(void *cookie, const char *data, size_t size)
+{
+	struct stream *stream = cookie;
+
+	return stream->write(stream->cookie, data, size);
+}
+
+static int stream_close(void *cookie)
+{
+	struct stream *stream = cookie;
+	int rc = stream->close(stream->cookie);
+	int saved = errno;
+
+	free(stream);
+	errno = saved;
+	return rc;
+}
+
+FILE *os_stream(void *cookie, ssize_t (*read)(void *, char *, size_t),
+		ssize_t (*write)(void *, const char *, size_t), int (*close)(void *))
+{
+	static const cookie_io_functions_t functions = {
+	    .read = stream_read,
+	    .write = stream_write,
+	    .seek = stream_seek,
+	    .close = stream_close,
+	};
+	struct stream *stream = malloc(sizeof *stream);
+	FILE *file;
+
+	if (!stream)
+		return NULL;
+	*stream = (struct stream){.cookie = cookie, .read = read, .write = write, .close = close};
+	file = fopencookie(stream, "r+", functions);
+	if (!file) {
+		free(stream);
+		return NULL;
+	}
+	/* One buffer for both directions would lose input when they take turns. */
+	setvbuf(file, NULL, _IONBF, 0);
+	return file;
+}
+
+ssize_t os_sendfile(int socket, int file, off_t *offset, size_t count)
+{
+	ssize_t n = sendfile(socket, file, offset, count);
+
+	if (n >= 0)
+		return n;
+	return errno == EINVAL ? -ENOSYS : -errno;
+}

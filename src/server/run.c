@@ -1,0 +1,97 @@
+/*
+ * run.c - serving: netd_server_run() from start to drained, and netd_main() around it.
+ */
+#include "server/server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXIT_OK = 0, EXIT_RUN = 1, EXIT_USAGE = 2 };
+
+/* What connections, the accept loop and the master work with: references only. */
+static void prepare(struct netd_server *server)
+{
+	const struct settings *settings = &server->settings;
+
+	server->env = (struct conn_env){
+	    .service = &server->service,
+	    .server = server,
+	    .log = server->log,
+	    .access = server->access,
+	    .resolver = &access_system_resolver,
+	    .counters = &server->shared->counters,
+	};
+	life_init(&server->life, server->log, server->shared, settings->timeout,
+		  settings->drain_timeout, true);
+	server->worker = (struct worker){
+	    .settings = settings,
+	    .env = &server->env,
+	    .listeners = &server->listeners,
+	    .pidfile = &server->pidfile,
+	    .shared = server->shared,
+	    .wake_fd = atomic_load(&server->wake_fd),
+	    .parent_fd = -1,
+	    .life = &server->life,
+	};
+}
+
+int netd_server_run(struct netd_server *server)
+{
+	int childs = (int)server->settings.childs;
+	int rc = netd_server_load(server);
+
+	if (rc != 0)
+		return rc;
+	rc = server_start(server);
+	if (rc < 0)
+		return rc;
+	prepare(server);
+	server->running = true;
+	rc = childs > 0 ? prefork_run(&server->worker, childs) : worker_run(&server->worker);
+	if (rc == -ETIMEDOUT) {
+		err_set(&server->err, rc, "handlers did not end");
+		pidfile_release(&server->pidfile);
+		return rc; /* they still use everything else */
+	}
+	server->running = false;
+	server_stop(server);
+	return rc < 0 ? err_sys(&server->err, rc, "cannot serve") : 0;
+}
+
+static void complain(const struct netd_server *server, const struct netd_service *service)
+{
+	fprintf(stderr, "%s: %s\n", service->name, netd_server_error(server));
+}
+
+int netd_main(const struct netd_service *service, const struct netd_config *config, int argc,
+	      char **argv)
+{
+	struct netd_server *server = netd_server_new(service, config, argc, argv);
+	int status = EXIT_OK;
+	int rc;
+
+	if (!server) {
+		fprintf(stderr, "%s: %s\n", argc > 0 ? argv[0] : "netdaemon", strerror(errno));
+		return EXIT_RUN;
+	}
+	rc = netd_server_load(server);
+	if (rc < 0) {
+		complain(server, service);
+		status = EXIT_USAGE;
+	} else if (rc == 0) {
+		rc = netd_server_run(server);
+		if (rc < 0) {
+			complain(server, service);
+			status = EXIT_RUN;
+		}
+	}
+	if (rc == -ETIMEDOUT && server->running) {
+		/* Handlers still run: nothing may be torn down under them. */
+		fflush(NULL);
+		_exit(EXIT_RUN);
+	}
+	netd_server_free(server);
+	return status;
+}

@@ -1,0 +1,167 @@
+/*
+ * start.c - from a checked configuration to a process that may accept.
+ *
+ * The order is security rule 1: bind, open the log, pid file; then chroot, groups, ids,
+ * capabilities, no_new_privs; nothing is accepted before the drop was verified. A failure anywhere
+ * undoes what was done, so that nothing stays bound and no pid file is left.
+ */
+#include "server/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <strings.h>
+#include <unistd.h>
+
+static int bind_all(struct netd_server *server)
+{
+	const struct settings *settings = &server->settings;
+	struct listen_config config = {
+	    .backlog = (int)settings->listen,
+	    .mode = (unsigned)settings->localmode,
+	    .uid = server->owner_uid,
+	    .gid = server->owner_gid,
+	};
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < server->address_count; i++)
+		rc =
+		    listener_open(&server->listeners, &server->addresses[i], &config, &server->err);
+	return rc;
+}
+
+static int open_log(struct netd_server *server)
+{
+	const struct settings *settings = &server->settings;
+	struct log_config config = {
+	    .ident = server->service.name,
+	    .logfile = settings->logfile,
+	    .facility = settings->facility,
+	    .debug = settings->debug,
+	};
+
+	int rc = log_open(&server->log, &config, &server->err);
+
+	if (rc == 0)
+		log_set_counter(server->log, &server->shared->log_drops);
+	return rc;
+}
+
+static int take_pidfile(struct netd_server *server)
+{
+	const char *path = server->settings.pidfile;
+
+	return path ? pidfile_take(&server->pidfile, path, &server->err) : 0;
+}
+
+/* Signals, and a wake-up for netd_server_stop() that children inherit. */
+static int open_signals(struct netd_server *server)
+{
+	int rc = signals_open(&server->err);
+	int fd;
+
+	if (rc < 0)
+		return rc;
+	fd = fcntl(signals_wake_fd(), F_DUPFD_CLOEXEC, 3);
+	if (fd < 0) {
+		rc = err_sys(&server->err, -errno, "cannot copy a descriptor");
+		signals_close();
+		return rc;
+	}
+	atomic_store(&server->wake_fd, fd);
+	return 0;
+}
+
+static void close_signals(struct netd_server *server)
+{
+	close(atomic_exchange(&server->wake_fd, -1));
+	signals_close();
+}
+
+static int drop(struct netd_server *server)
+{
+	const struct settings *settings = &server->settings;
+	int rc =
+	    privileges_drop(&server->identity, settings->chroot, settings->coredump, &server->err);
+
+	if (rc == 0 && settings->chroot)
+		log_set_root(server->log, settings->chroot);
+	return rc;
+}
+
+static bool logs_to_stderr(const struct netd_server *server)
+{
+	return server->settings.logfile && strcasecmp(server->settings.logfile, "STDERR") == 0;
+}
+
+static void announce(struct netd_server *server)
+{
+	const struct settings *settings = &server->settings;
+	const char *version = server->service.version;
+
+	log_write(server->log, NETD_NOTICE, NULL, "%s%s%s starting: mode %s, %lld childs",
+		  server->service.name, version ? " " : "", version ? version : "", settings->mode,
+		  settings->childs);
+	for (size_t i = 0; i < server->listeners.count; i++)
+		log_write(server->log, NETD_NOTICE, NULL, "listening on %s",
+			  server->listeners.items[i].text);
+	for (size_t i = 0; i < settings->warnings.count; i++)
+		log_write(server->log, NETD_WARNING, NULL, "%s", settings->warnings.items[i]);
+	if (geteuid() == 0 && !server->identity.set_uid)
+		log_write(server->log, NETD_WARNING, NULL,
+			  "serving as root: give --user NAME (or --user root if it is meant)");
+}
+
+static void report(struct netd_server *server)
+{
+	if (server->report_fd >= 0)
+		dprintf(server->report_fd, "%s\n", server->listeners.items[0].text);
+}
+
+int server_start(struct netd_server *server)
+{
+	int rc = proc_secure_stdio();
+
+	if (rc < 0)
+		return err_sys(&server->err, rc, "cannot open /dev/null");
+	rc = bind_all(server);
+	if (rc < 0)
+		goto unbind;
+	rc = open_log(server);
+	if (rc < 0)
+		goto unbind;
+	rc = take_pidfile(server);
+	if (rc < 0)
+		goto close_log;
+	rc = open_signals(server);
+	if (rc < 0)
+		goto release;
+	rc = drop(server);
+	if (rc < 0)
+		goto signals;
+	announce(server);
+	report(server);
+	return 0;
+      signals:
+	close_signals(server);
+release:
+	pidfile_release(&server->pidfile);
+close_log:
+	if (!logs_to_stderr(server)) /* netd_main() says it there */
+		log_write(server->log, NETD_CRIT, NULL, "cannot start: %s", server->err.text);
+	log_close(server->log);
+	server->log = log_none();
+unbind:
+	listeners_finish(&server->listeners);
+	return rc;
+}
+
+void server_stop(struct netd_server *server)
+{
+	log_write(server->log, NETD_NOTICE, NULL, "%s terminated", server->service.name);
+	close_signals(server);
+	listeners_finish(&server->listeners);
+	pidfile_release(&server->pidfile);
+	log_close(server->log);
+	server->log = log_none();
+}
