@@ -141,7 +141,7 @@ compile() {
 		ninja -C "$1" -j "$jobs"
 		return
 	fi
-	ninja -C "$1" -j "$jobs" >"$1/ninja.log" 2>&1 || {
+	ninja -C "$1" -j "$jobs" -k 0 >"$1/ninja.log" 2>&1 || {
 		tail -n 100 "$1/ninja.log" >&2
 		return 1
 	}
@@ -321,21 +321,19 @@ cmd_fuzz() {
 	esac
 	need build fuzz
 	folder=$build/fuzz
-	CC=clang
-	export CC
+	export CC=clang
 	configure "$folder" -Dtests=disabled -Dfuzz=true || die "meson setup failed"
 	compile "$folder" || die "the build failed"
 	ran=0
-	for program in "$folder"/fuzz/*; do
+	for program in "$folder"/fuzz/fuzz_*; do
 		if [ -d "$program" ] || [ ! -x "$program" ]; then
 			continue
 		fi
 		name=${program##*/}
 		corpus=$folder/corpus/$name
 		mkdir -p "$corpus"
-		for seeds in "$root/fuzz/corpus/$name" "$root/fuzz/corpus/${name#fuzz_}"; do
-			[ ! -d "$seeds" ] || cp -R "$seeds/." "$corpus"
-		done
+		seeds=$root/fuzz/corpus/${name#fuzz_}
+		[ ! -d "$seeds" ] || cp -R "$seeds/." "$corpus"
 		echo "== $name: $seconds s"
 		"$program" -max_total_time="$seconds" -timeout=10 -print_final_stats=1 \
 			-artifact_prefix="$corpus.crash-" "$corpus" >"$corpus.log" 2>&1 || {

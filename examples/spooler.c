@@ -29,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NAME_SIZE 64		      /* ID and ".job" */
+#define NAME_SIZE 64                  /* ID and ".job" */
 #define STALL_MS (60 * INT64_C(1000)) /* a client may be silent for so long */
 #define ABANDONED_SECONDS (60 * 60)   /* longer than any client may be silent */
 #define CHUNK 16384
@@ -38,9 +38,9 @@
 
 /* A job on its way in; lives as long as the connection. */
 struct job {
-	int dir, file;		/* the spool, ID.tmp; -1: not open */
-	bool exists;		/* ID.tmp is there and has to go, unless it became ID.job */
-	long long size;		/* bytes so far */
+	int dir, file;          /* the spool, ID.tmp; -1: not open */
+	bool exists;            /* ID.tmp is there and has to go, unless it became ID.job */
+	long long size;         /* bytes so far */
 	char id[NAME_SIZE - 8]; /* sorts by time of arrival */
 	char tmp[NAME_SIZE], final[NAME_SIZE];
 };

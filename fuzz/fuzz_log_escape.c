@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length);
 
 static void holds(bool condition)
 {
@@ -90,28 +90,29 @@ static void says(const char *out, size_t length, const unsigned char *in, size_t
 	holds(at == length && n == taken);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 {
-	size_t room, length, taken;
+	size_t room, written, taken;
 	char *in, *out;
 
-	if (size < 2)
+	if (length < 2)
 		return 0;
 	room = (size_t)(data[0] | data[1] << 8);
 	data += 2;
-	size -= 2;
-	in = malloc(size ? size : 1); /* of exact size, so that reading past the end is seen */
+	length -= 2;
+	/* Of exact size, so that reading past the end is seen. */
+	in = malloc(length ? length : 1);
 	out = malloc(room ? room : 1);
 	if (in && out) {
-		memcpy(in, data, size);
-		length = log_escape_upto(out, room, in, size, &taken);
-		holds(taken <= size && (room ? length < room : length == 0));
+		memcpy(in, data, length);
+		written = log_escape_upto(out, room, in, length, &taken);
+		holds(taken <= length && (room ? written < room : written == 0));
 		if (room) {
-			holds(out[length] == '\0' && strlen(out) == length);
+			holds(out[written] == '\0' && strlen(out) == written);
 			is_safe(out);
-			says(out, length, data, taken);
-			holds(taken == size || length + 8 >= room); /* no unit is longer */
-			holds(log_escape(out, room, in, size) == length);
+			says(out, written, data, taken);
+			holds(taken == length || written + 8 >= room); /* no unit is longer */
+			holds(log_escape(out, room, in, length) == written);
 		}
 	}
 	free(in);

@@ -18,7 +18,8 @@ CALL = re.compile(r'(?<![\w.>])(\w+)\s*\(')
 CALLED_FIELD = re.compile(r'(?:->|\.)\s*(\w+)\s*\(')
 ASSIGNED = re.compile(r'(?<![\w.>])(\*?\s*\w+(?:(?:->|\.)\w+|\[[^\]]*\])*)\s*'
                       r'(?:[-+*/%|&^]|<<|>>)?=(?!=)|(?:\+\+|--)\s*(\w+)|(\w+)\s*(?:\+\+|--)')
-HARMLESS = {'if', 'while', 'for', 'switch', 'return', 'sizeof', 'write', '_Static_assert',
+# getpid: a handler asks whose signal it is, a child that has just been forked shares the flags.
+HARMLESS = {'if', 'while', 'for', 'switch', 'return', 'sizeof', 'write', 'getpid',
             'atomic_store', 'atomic_load', 'atomic_exchange', 'atomic_fetch_add',
             'atomic_fetch_or', 'atomic_store_explicit', 'atomic_load_explicit',
             'atomic_fetch_or_explicit', 'atomic_fetch_add_explicit', 'atomic_exchange_explicit',

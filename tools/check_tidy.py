@@ -15,8 +15,6 @@ import lintlib
 
 VERSION = 14
 FOLDERS = ('src/*.c', 'cmd/*.c', 'examples/*.c', 'fuzz/*.c', 'bench/*.c')
-TOLD, UNTOLD = 'tools/analyser.h', ('src/base/err.c',)
-
 
 def compiled(root, build):
     """The files the build compiles, by their path in the tree."""
@@ -41,8 +39,6 @@ def check(root):
 
     def one(path):
         where = ['-p', build] if not flags else []
-        if os.path.exists(os.path.join(root, TOLD)) and path.startswith('src/') and path not in UNTOLD:
-            where += ['--extra-arg=-include' + os.path.join(root, TOLD)]
         status, words = lintlib.run([judge, '--quiet', '--warnings-as-errors=*', *where,
                                      os.path.join(root, path), *flags], root)
         found = [f'{path if m[1].endswith(path) else m[1]}:{m[2]}: {m[3]}'

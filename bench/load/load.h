@@ -79,4 +79,12 @@ void latencies_add(struct latencies *latencies, int64_t ns);
 /* Prints "p50_us":...,"p90_us":...,"p99_us":...,"p999_us":... */
 void latencies_print(const struct latencies *latencies);
 
+/* How much of the time the load generator had work: near 1 it is the limit, and not the server. */
+struct busy {
+	int64_t wall_ns, cpu_ns;
+};
+
+void busy_begin(struct busy *busy);
+double busy_share(const struct busy *busy);
+
 #endif

@@ -27,6 +27,7 @@ struct run {
 	uint64_t done, failed;
 	int last_error;
 	struct latencies latencies;
+	struct busy busy;
 };
 
 static int answered(struct run *run, struct client *client)
@@ -83,6 +84,7 @@ static void loop(struct run *run)
 
 	while (run->ready + (int)run->failed < run->options->connections && now_ns() < give_up_ns)
 		turn(run);
+	busy_begin(&run->busy);
 	run->start_ns = now_ns() + (int64_t)(run->options->warmup * 1e9);
 	run->end_ns = run->start_ns + (int64_t)(run->options->seconds * 1e9);
 	while (now_ns() < run->end_ns)
@@ -112,7 +114,8 @@ int load_pingpong(const struct options *options)
 	printf("{\"ready\":%d,\"done\":%ju,\"failed\":%ju,\"per_second\":%.1f,", run->ready,
 	       (uintmax_t)run->done, (uintmax_t)run->failed, (double)run->done / options->seconds);
 	latencies_print(&run->latencies);
-	printf(",\"last_error\":\"%s\"}\n", run->last_error ? strerror(run->last_error) : "");
+	printf(",\"load_busy\":%.3f,\"last_error\":\"%s\"}\n", busy_share(&run->busy),
+	       run->last_error ? strerror(run->last_error) : "");
 	for (int i = 0; i < options->connections; i++)
 		client_close(&clients[i]);
 	close(run->epoll);

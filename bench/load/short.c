@@ -26,6 +26,7 @@ struct run {
 	uint64_t done, failed;
 	int last_error;
 	struct latencies latencies;
+	struct busy busy;
 };
 
 static void fail(struct run *run, struct client *client, int code)
@@ -120,6 +121,7 @@ int load_short(const struct options *options)
 	run->progress_ns = now_ns();
 	run->start_ns = run->progress_ns + (int64_t)(options->warmup * 1e9);
 	run->end_ns = run->start_ns + (int64_t)(options->seconds * 1e9);
+	busy_begin(&run->busy);
 	for (int i = 0; i < options->connections; i++)
 		begin(run, &clients[i]);
 	loop(run, clients);
@@ -127,7 +129,8 @@ int load_short(const struct options *options)
 	printf("{\"done\":%ju,\"failed\":%ju,\"per_second\":%.1f,", (uintmax_t)run->done,
 	       (uintmax_t)run->failed, seconds > 0 ? (double)run->done / seconds : 0);
 	latencies_print(&run->latencies);
-	printf(",\"last_error\":\"%s\"}\n", run->last_error ? strerror(run->last_error) : "");
+	printf(",\"load_busy\":%.3f,\"last_error\":\"%s\"}\n", busy_share(&run->busy),
+	       run->last_error ? strerror(run->last_error) : "");
 	for (int i = 0; i < options->connections; i++)
 		client_close(&clients[i]);
 	close(run->epoll);

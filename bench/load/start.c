@@ -30,8 +30,9 @@ static pid_t spawn(const struct options *options)
 	if (pid != 0)
 		return pid;
 	setpgid(0, 0);
-	/* Its output must not stand among ours. */
-	dup2(STDERR_FILENO, STDOUT_FILENO);
+	/* Its output must not stand among ours; what it complains about may. */
+	if (!freopen("/dev/null", "w", stdout))
+		_exit(126);
 	CPU_ZERO(&set);
 	if (options->cpu >= 0) {
 		CPU_SET((size_t)options->cpu, &set);
@@ -64,20 +65,25 @@ static bool try_once(int port)
 	return answered;
 }
 
+/* Has it ended? It stays unreaped, so that its number is nobody else's yet. */
+static bool has_ended(pid_t pid)
+{
+	siginfo_t info = {0};
+
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       info.si_pid == pid;
+}
+
 /* TERM, then KILL for its process group: children of a server that does not clean up. */
-static void stop(pid_t pid, bool ended)
+static void stop(pid_t pid)
 {
 	int64_t until = now_ns() + STOP_NS;
 
-	if (!ended)
-		kill(pid, SIGTERM);
-	while (!ended && now_ns() < until) {
-		ended = waitpid(pid, NULL, WNOHANG) == pid;
+	kill(pid, SIGTERM);
+	while (!has_ended(pid) && now_ns() < until)
 		usleep(1000);
-	}
 	kill(-pid, SIGKILL);
-	if (!ended)
-		waitpid(pid, NULL, 0);
+	waitpid(pid, NULL, 0);
 }
 
 int load_start(const struct options *options)
@@ -85,20 +91,17 @@ int load_start(const struct options *options)
 	int64_t start = now_ns();
 	pid_t pid = spawn(options);
 	bool answered = false;
-	bool ended = false;
 	double ms;
 
 	if (pid < 0)
 		return 1;
-	while (!answered && !ended && now_ns() - start < GIVE_UP_NS) {
+	while (!answered && !has_ended(pid) && now_ns() - start < GIVE_UP_NS) {
 		answered = try_once(options->port);
-		if (!answered) {
-			ended = waitpid(pid, NULL, WNOHANG) == pid;
+		if (!answered)
 			sched_yield();
-		}
 	}
 	ms = (double)(now_ns() - start) / 1e6;
-	stop(pid, ended);
+	stop(pid);
 	if (!answered) {
 		fprintf(stderr, "load: %s does not answer\n", options->command[0]);
 		return 1;

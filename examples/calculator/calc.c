@@ -251,9 +251,9 @@ static const struct infix {
 	int level;
 	apply_fn *apply;
 } operators[] = {
-    {"|", 1, bit_or},	    {"^", 1, bit_xor}, {"&", 2, bit_and},  {"<<", 3, shift_left},
+    {"|", 1, bit_or},       {"^", 1, bit_xor}, {"&", 2, bit_and},  {"<<", 3, shift_left},
     {">>", 3, shift_right}, {"+", 4, add},     {"-", 4, subtract}, {"*", 5, multiply},
-    {"/", 5, divide},	    {"%", 5, modulo},
+    {"/", 5, divide},       {"%", 5, modulo},
 };
 
 #define LOWEST_LEVEL 1

@@ -32,7 +32,7 @@
 
 /* Where an expression went wrong, and why. */
 struct calc_error {
-	size_t column;	   /* byte in the text, from 1; one past the end: something is missing */
+	size_t column;     /* byte in the text, from 1; one past the end: something is missing */
 	const char *words; /* constant text */
 };
 

@@ -185,6 +185,19 @@ static int from_int(struct settings *settings, size_t index, const void *from, s
 	return rc < 0 ? rc : 1;
 }
 
+/* "1.500" to "1.5", "2.000" to "2". */
+static void trim_fraction(char *text)
+{
+	size_t n = strlen(text);
+
+	if (!strchr(text, '.'))
+		return; /* "inf" */
+	while (text[n - 1] == '0')
+		text[--n] = '\0';
+	if (text[n - 1] == '.')
+		text[n - 1] = '\0';
+}
+
 static int from_double(struct settings *settings, size_t index, const void *from, struct err *err)
 {
 	char text[DOUBLE_BYTES];
@@ -198,13 +211,7 @@ static int from_double(struct settings *settings, size_t index, const void *from
 	if (seconds < 0 && strcmp(conf_options[index].value, "0") != 0)
 		seconds = 0;
 	snprintf(text, sizeof text, "%.3f", seconds);
-	for (size_t n = strlen(text); strchr(text, '.') && strchr("0.", text[n - 1]); n--) {
-		bool point = text[n - 1] == '.';
-
-		text[n - 1] = '\0';
-		if (point)
-			break;
-	}
+	trim_fraction(text);
 	rc = conf_set(settings, index, text, false, err);
 	return rc < 0 ? rc : 1;
 }

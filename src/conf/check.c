@@ -250,7 +250,7 @@ static int check_choice(const struct conf_option *option, const char *text, stru
 static int (*const checks[])(const struct conf_option *, const char *, struct conf_scalar *) = {
     [CONF_FLAG] = check_flag, [CONF_NUMBER] = check_number,   [CONF_SIZE] = check_size,
     [CONF_MODE] = check_mode, [CONF_SECONDS] = check_seconds, [CONF_STRING] = check_text,
-    [CONF_PATH] = check_text, [CONF_PORT] = check_port,	      [CONF_CHOICE] = check_choice,
+    [CONF_PATH] = check_text, [CONF_PORT] = check_port,       [CONF_CHOICE] = check_choice,
     [CONF_LIST] = check_text,
 };
 

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CHUNK 65536	/* bytes read at a time */
+#define CHUNK 65536     /* bytes read at a time */
 #define LABEL_BYTES 256 /* of a path in messages: what follows it must fit in too */
 
 /* --------------------------------------------------------------------------------------- reading

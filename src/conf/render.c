@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define TEXT_BYTES (8 * (size_t)VALUE_FILE_MAX) /* of a value: no file can make a longer one */
-#define LINE_BYTES 400				/* of a value in the list of --check */
+#define LINE_BYTES 400                          /* of a value in the list of --check */
 
 int conf_add_seconds(struct buf *out, long long ms)
 {

@@ -14,7 +14,7 @@
 	"local0|local1|local2|local3|local4|local5|local6|local7"
 
 #define YEAR_S 31536000 /* no time-out is longer: what is more was meant as milliseconds */
-#define NAME_BYTES 255	/* users, groups, hosts: what the system's own limits allow */
+#define NAME_BYTES 255  /* users, groups, hosts: what the system's own limits allow */
 #define PATH_BYTES 4095 /* PATH_MAX without the NUL */
 #define SOCKET_PATH_BYTES ((long long)sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
@@ -45,7 +45,7 @@ const struct conf_option conf_options[] = {
 	 .help = "The list of access rules, in the config file only. The first rule that fits "
 		 "decides, and whom none fits is refused; without a list everybody may connect."},
 	{"configfile", CONF_PATH, .flags = CONF_LINE_ONLY, .group = CONF_LIFE, BOTH(configfile),
-	 .max = PATH_BYTES, .argument = "FILE",
+	 .max = PATH_BYTES, .argument = "FILE", .expected = "a file name",
 	 .help = "Read settings from this file; options on the command line win over it. Names that "
 		 "end in .yaml, .yml or .json are read as YAML, all others as Perl data."},
 	{"coredump", CONF_FLAG, .group = CONF_PRIVILEGES, BOTH(coredump), .value = "0",

@@ -52,7 +52,7 @@ struct conf_option {
 	enum conf_kind kind;
 	unsigned flags;
 	enum conf_group group;
-	size_t offset;	       /* of the value in struct settings; own options: unused */
+	size_t offset;         /* of the value in struct settings; own options: unused */
 	size_t attribute;      /* offset in struct netd_config; 0: no attribute */
 	const char *value;     /* the default as text; NULL: none */
 	const char *otherwise; /* words for what holds without a value; NULL: value says it */

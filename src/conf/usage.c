@@ -9,15 +9,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WIDTH 80	/* of --help, in columns */
-#define INDENT 26	/* where help texts begin */
-#define LABEL_BYTES 256 /* of "--name ARGUMENT"; own arguments may be long */
-#define TEXT_BYTES 4096 /* of a help text with choices and default */
+#define WIDTH 80         /* of --help, in columns */
+#define INDENT 26        /* where help texts begin */
+#define LABEL_BYTES 256  /* of "--name ARGUMENT"; own arguments may be long */
+#define TEXT_BYTES 65536 /* of a help text with choices and default */
 
 static const char *const titles[CONF_GROUPS] = {
-    [CONF_LISTENING] = "Listening",	[CONF_ACCESS] = "Access",
+    [CONF_LISTENING] = "Listening",     [CONF_ACCESS] = "Access",
     [CONF_CONCURRENCY] = "Concurrency", [CONF_PRIVILEGES] = "Privileges",
-    [CONF_LOGGING] = "Logging",		[CONF_LIFE] = "Life cycle",
+    [CONF_LOGGING] = "Logging",         [CONF_LIFE] = "Life cycle",
     [CONF_INFORMATION] = "Information",
 };
 
@@ -160,9 +160,9 @@ int conf_usage(struct buf *out, const struct netd_service *service)
 	for (int group = 0; rc == 0 && group < CONF_GROUPS; group++)
 		rc = add_usage_group(out, own, (enum conf_group)group, name);
 	if (rc == 0)
-		rc = buf_adds(
-		    out, "\nNames may be shortened as long as they stay unambiguous. The config "
-			 "file takes the\nsame names; netdaemon.conf(5) describes it.\n");
+		rc = buf_adds(out, "\nNames may be shortened as long as they stay unambiguous. The "
+				   "config file takes\nthe same names; netdaemon.conf(5) "
+				   "describes it.\n");
 	conf_own_free(own);
 	return rc;
 }

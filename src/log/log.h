@@ -1,10 +1,10 @@
 /*
- * log.h - one event, one line, never a wait. A log has a level, a sink and a count of what it had to
- * drop. Any thread may write at any time; forked children share the sink.
+ * log.h - one event, one line, never a wait. A log has a level, a sink and a count of what it had
+ * to drop. Any thread may write at any time; forked children share the sink.
  *
- * Happy path: log_open() picks a sink -> log_write() formats, escapes, hands one line to the sink in
- * one system call. Failure: the sink's line is counted as dropped; when the sink takes lines again
- * it is told how many were lost.
+ * Happy path: log_open() picks a sink -> log_write() formats, escapes, hands one line to the sink
+ * in one system call. Failure: the sink's line is counted as dropped; when the sink takes lines
+ * again it is told how many were lost.
  */
 #ifndef LOG_LOG_H
 #define LOG_LOG_H

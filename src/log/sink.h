@@ -20,7 +20,7 @@ struct log_record {
 	pid_t pid;
 	unsigned thread;     /* 0: not numbered */
 	const char *message; /* escaped and capped */
-	size_t length;	     /* of message, at most LOG_MESSAGE_MAX */
+	size_t length;       /* of message, at most LOG_MESSAGE_MAX */
 };
 
 /* What open() needs to know; each sink takes what it has a use for. Borrowed for the call. */

@@ -25,8 +25,8 @@
 /* A drop on its way. */
 struct drop {
 	const struct identity *identity;
-	bool root;	       /* we are root now */
-	uid_t uid;	       /* who we are in the end */
+	bool root;             /* we are root now */
+	uid_t uid;             /* who we are in the end */
 	bool bounding_cleared; /* the bounding set of capabilities was in our reach */
 	bool coredump;
 };
@@ -65,13 +65,14 @@ static int scan_listed(DIR *dir, struct err *err)
 
 static int scan_all(struct err *err)
 {
-	struct rlimit limit;
-	rlim_t end = SCAN_MAX;
+	struct rlimit limit = {SCAN_MAX, SCAN_MAX};
+	int end = SCAN_MAX;
 	int rc = 0;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < end)
-		end = limit.rlim_max;
-	for (int fd = 0; rc == 0 && (rlim_t)fd < end; fd++)
+	/* Whoever cannot tell the limit has all of them looked at. */
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < SCAN_MAX)
+		end = (int)limit.rlim_max;
+	for (int fd = 0; rc == 0 && fd < end; fd++)
 		rc = refuse_directory(fd, err);
 	return rc;
 }
@@ -254,7 +255,7 @@ static int settle_core_dumps(struct drop *drop, struct err *err)
 
 /* The order is security rule 1. */
 static int (*const drop_steps[])(struct drop *drop, struct err *err) = {
-    check_request,	replace_groups,	       become_group, become_user,
+    check_request,      replace_groups,        become_group, become_user,
     clear_capabilities, forbid_new_privileges, verify_ids,   verify_capabilities,
     verify_no_way_back, settle_core_dumps,
 };

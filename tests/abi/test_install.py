@@ -32,7 +32,7 @@ def readme_servers():
 class Install(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        holder = tempfile.TemporaryDirectory(prefix='a folder with blanks ')
+        holder = tempfile.TemporaryDirectory(prefix='netdaemon-install-')
         cls.addClassCleanup(holder.cleanup)
         cls.folder = holder.name
         run('meson', 'install', '-C', BUILD, '--no-rebuild', '--destdir', cls.folder + '/dest')
@@ -44,11 +44,9 @@ class Install(unittest.TestCase):
         cls.echo = os.path.join(ROOT, 'examples', 'echo.c')
 
     def flags(self, *options):
-        # pkg-config writes "\ " for a blank
-        words = run('pkg-config', f'--define-variable=prefix={self.folder}/dest{self.prefix}',
-                    '--cflags', '--libs', *options, 'netdaemon',
-                    env={**os.environ, 'PKG_CONFIG_PATH': self.pc}).strip()
-        return [word.replace('\\ ', ' ') for word in re.split(r'(?<!\\) ', words)]
+        return run('pkg-config', f'--define-variable=prefix={self.folder}/dest{self.prefix}',
+                   '--cflags', '--libs', *options, 'netdaemon',
+                   env={**os.environ, 'PKG_CONFIG_PATH': self.pc}).split()
 
     def build(self, name, source, *flags):
         program = os.path.join(self.folder, name)

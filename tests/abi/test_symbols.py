@@ -1,5 +1,6 @@
 """test_symbols.py - the libraries export what the public headers declare: nothing less or more."""
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,8 +15,8 @@ def symbols(path, *options):
     """The global names that a file defines, without their versions."""
     words = subprocess.run(['nm', '--defined-only', '--extern-only', '--format=posix', *options,
                             path], stdout=subprocess.PIPE, text=True, check=True).stdout
-    found = {tuple(line.split()[:2]) for line in words.splitlines() if len(line.split()) > 1}
-    # A: the version's own name.
+    # "name kind value size"; an archive also has lines that name its members. A: a version's name.
+    found = re.findall(r'^(\S+) ([A-Z])(?: |$)', words, re.M)
     return {name.split('@')[0] for name, kind in found if kind != 'A'}
 
 

@@ -254,14 +254,15 @@ class Spooler(Examples):
 
     def test_a_job_is_queued_then_written_in_every_mode(self):
         for mode in MODES:
+            self.setUp()
             with self.serving('spooler', mode, *self.options()) as server:
                 self.assertRegex(server.talk(b'a job\nof two lines\n'), rb'^queued [0-9a-f.-]+\n$')
                 self.wait_for_output(b'a job\nof two lines\n')
-                self.assertEqual(os.listdir(self.spool), [])
-                os.unlink(self.output)
+                netd.wait_until('the spool is empty', lambda: os.listdir(self.spool) == [])
 
     def test_a_queued_job_is_a_complete_private_file(self):
         for mode in MODES:
+            self.setUp()
             with self.serving('spooler', mode, *self.options(loop='0')) as server:
                 answer = server.talk(b'content\n')
                 name = answer.decode().split()[1] + '.job'
@@ -270,7 +271,6 @@ class Spooler(Examples):
                 with open(path, 'rb') as file:
                     self.assertEqual(file.read(), b'content\n')
                 self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
-                os.unlink(path)
 
     def test_jobs_are_written_in_order_of_arrival_even_after_a_restart(self):
         server = self.start('spooler', *self.options(loop='0'))
@@ -294,6 +294,7 @@ class Spooler(Examples):
 
     def test_a_client_that_breaks_off_leaves_nothing(self):
         for mode in MODES:
+            self.setUp()
             with self.serving('spooler', mode, *self.options(loop='0')) as server:
                 client = server.client()
                 client.send(b'half a job')
@@ -302,15 +303,15 @@ class Spooler(Examples):
                 netd.wait_until('it is gone', lambda: os.listdir(self.spool) == [])
 
     def test_what_is_empty_or_too_large_is_refused(self):
-        options = self.options('--max-job', '10', loop='0')
         for mode in MODES:
+            self.setUp()
+            options = self.options('--max-job', '10', loop='0')
             with self.serving('spooler', mode, *options) as server:
                 self.assertEqual(server.talk(b'0123456789A'), b'error: job too large\n')
                 self.assertEqual(server.talk(b'x' * 5000000), b'error: job too large\n')
                 self.assertEqual(server.talk(b''), b'error: empty job\n')
                 netd.wait_until('nothing is left', lambda: os.listdir(self.spool) == [])
                 self.assertRegex(server.talk(b'0123456789'), rb'^queued ')
-                os.unlink(os.path.join(self.spool, self.spooled()[0]))
 
     def test_only_plain_files_of_ours_are_jobs(self):
         secret = os.path.join(os.path.dirname(self.spool), 'secret')

@@ -39,8 +39,10 @@ class Failure(AssertionError):
 
 
 def program(name):
-    """The path of a program that the build made: from the folder in PROGRAMS."""
-    return os.path.join(os.environ['PROGRAMS'], name)
+    """The path of a program that the build made: in the folder PROGRAMS, or where build.sh builds."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    folder = os.environ.get('PROGRAMS', os.path.join(here, '..', '..', 'build', 'examples'))
+    return os.path.join(folder, name)
 
 
 def run(*argv, timeout=PATIENCE, text=True, **more):

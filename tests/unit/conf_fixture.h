@@ -27,21 +27,21 @@
 
 /* One option of each type. */
 static const struct netd_option fixture_options[] = {
-	{.name = "base",
-	 .type = NETD_OPTION_CHOICE,
-	 .value = "dec",
-	 .choices = "dec|hex|oct",
-	 .argument = "BASE",
-	 .help = "how results are written"},
-	{.name = "depth", .type = NETD_OPTION_INT, .min = 1, .max = 9, .help = "levels"},
-	{.name = "title", .type = NETD_OPTION_STRING, .help = "a headline"},
-	{.name = "shout", .type = NETD_OPTION_FLAG, .help = "in capitals"},
-	{.name = NULL},
+    {.name = "base",
+     .type = NETD_OPTION_CHOICE,
+     .value = "dec",
+     .choices = "dec|hex|oct",
+     .argument = "BASE",
+     .help = "how results are written"},
+    {.name = "depth", .type = NETD_OPTION_INT, .min = 1, .max = 9, .help = "levels"},
+    {.name = "title", .type = NETD_OPTION_STRING, .help = "a headline"},
+    {.name = "shout", .type = NETD_OPTION_FLAG, .help = "in capitals"},
+    {.name = NULL},
 };
 
 static const struct netd_service fixture_service =
-	NETD_SERVICE(.name = "echo", .version = "1.2", .summary = "Echo server",
-		     .options = fixture_options);
+    NETD_SERVICE(.name = "echo", .version = "1.2", .summary = "Echo server",
+		 .options = fixture_options);
 
 static struct settings got;
 static struct err got_err;

@@ -27,6 +27,13 @@
 /* ----------------------------------------------------------------------------------- the library
  */
 
+/* Children of the tests start helpers of their own; the thread sanitizer would not let them. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+	return "die_after_fork=0";
+}
+
 /* What DNS says in the test at hand. Helpers look at it: it is locked. */
 static struct {
 	pthread_mutex_t lock;

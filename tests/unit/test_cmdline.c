@@ -6,8 +6,8 @@
 static void every_form_of_name_and_value(void **state)
 {
 	static const char *const forms[][3] = {
-		{"--user", "joe"}, {"--user=joe"}, {"-user", "joe"}, {"-user=joe"},
-		{"--USER", "joe"}, {"-User=joe"},  {"--use", "joe"}, {"-u", "joe"},
+	    {"--user", "joe"}, {"--user=joe"}, {"-user", "joe"}, {"-user=joe"},
+	    {"--USER", "joe"}, {"-User=joe"},  {"--use", "joe"}, {"-u", "joe"},
 	};
 
 	(void)state;
@@ -32,12 +32,12 @@ static void flags_and_their_negations(void **state)
 		const char *word;
 		bool catchint, debug;
 	} cases[] = {
-		{"--debug", true, true},	  {"--deb", true, true},
-		{"--nodebug", true, false},	  {"--no-debug", true, false},
-		{"--nocatchint", false, false},	  {"--no-catchint", false, false},
-		{"--NoCatch", false, false},	  {"--no-cat", false, false},
-		{"--no_catchint", false, false},  {"-nocatchint", false, false},
-		{"--catchint", true, false},
+	    {"--debug", true, true},         {"--deb", true, true},
+	    {"--nodebug", true, false},      {"--no-debug", true, false},
+	    {"--nocatchint", false, false},  {"--no-catchint", false, false},
+	    {"--NoCatch", false, false},     {"--no-cat", false, false},
+	    {"--no_catchint", false, false}, {"-nocatchint", false, false},
+	    {"--catchint", true, false},
 	};
 
 	(void)state;
@@ -87,11 +87,15 @@ static void a_value_may_begin_with_a_dash_unless_it_is_an_option(void **state)
 	static const struct {
 		const char *word, *next, *value;
 	} cases[] = {
-		{"--title", "-1", "-1"},	  {"--title", "-", "-"},
-		{"--title", "-zebra", "-zebra"},  {"--title=--debug", NULL, "--debug"},
-		{"--title=-1", NULL, "-1"},	  {"--title=", NULL, ""},
-		{"--title=a=b", NULL, "a=b"},	  {"--title=--", NULL, "--"},
-		{"--title", "", ""},
+	    {"--title", "-1", "-1"},
+	    {"--title", "-", "-"},
+	    {"--title", "-zebra", "-zebra"},
+	    {"--title=--debug", NULL, "--debug"},
+	    {"--title=-1", NULL, "-1"},
+	    {"--title=", NULL, ""},
+	    {"--title=a=b", NULL, "a=b"},
+	    {"--title=--", NULL, "--"},
+	    {"--title", "", ""},
 	};
 
 	(void)state;
@@ -104,11 +108,10 @@ static void a_value_may_begin_with_a_dash_unless_it_is_an_option(void **state)
 static void an_exact_name_wins_over_longer_ones(void **state)
 {
 	static const struct netd_option options[] = {
-		{.name = "mod", .type = NETD_OPTION_STRING},
-		{.name = NULL},
+	    {.name = "mod", .type = NETD_OPTION_STRING},
+	    {.name = NULL},
 	};
-	static const struct netd_service service =
-		NETD_SERVICE(.name = "x", .options = options);
+	static const struct netd_service service = NETD_SERVICE(.name = "x", .options = options);
 
 	(void)state;
 	assert_int_equal(load_as(&service, NULL, ARGS(PORT, "--mod=1")), 0);
@@ -144,51 +147,51 @@ static void rule03_what_is_no_option_is_refused_with_words(void **state)
 	static const struct {
 		const char *word, *next, *words;
 	} cases[] = {
-		{"x", NULL, "unexpected argument 'x'"},
-		{"", NULL, "unexpected argument ''"},
-		{"-", NULL, "unexpected argument '-'"},
-		{"--debug", "1", "unexpected argument '1'"},
-		{"--", "--", "unexpected argument '--'"},
-		{"a\033[2J\n", NULL, "unexpected argument 'a\\x1b[2J\\x0a'"},
-		{"--prot0", NULL, "--prot0: unknown option, did you mean --proto?"},
-		{"--prot0=tcp", NULL, "--prot0: unknown option, did you mean --proto?"},
-		{"-usr", NULL, "-usr: unknown option, did you mean --user?"},
-		{"--usre", NULL, "--usre: unknown option, did you mean --user?"},
-		{"--protocol", NULL, "--protocol: unknown option, did you mean --proto?"},
-		{"--port", NULL, "--port: unknown option, did you mean --localport?"},
-		{"--titel", NULL, "--titel: unknown option, did you mean --title?"},
-		{"--chlids", NULL, "--chlids: unknown option, did you mean --childs?"},
-		{"--zebra", NULL, "--zebra: unknown option, see --help"},
-		{"--clients", NULL, "--clients: unknown option, see --help"},
-		{"---user", NULL, "---user: unknown option, did you mean --user?"},
-		{"--=", NULL, "--: unknown option, see --help"},
-		{"-=x", NULL, "-: unknown option, see --help"},
-		{"--\001", NULL, "--\\x01: unknown option, see --help"},
-		{"--nouser", NULL, "--nouser: unknown option, did you mean --user?"},
-		{"--local", NULL,
-		 "--local: ambiguous, may be --localaddr, --localmode, --localowner, --localpath or "
-		 "--localport"},
-		{"--noc", NULL, "--noc: ambiguous, may be --nocatchint, --nocheck or --nocoredump"},
-		{"--no-c", NULL,
-		 "--no-c: ambiguous, may be --no-catchint, --no-check or --no-coredump"},
-		{"--no", NULL,
-		 "--no: ambiguous, may be --nocatchint, --nocheck, --nocoredump, --nodebug, --nohelp, "
-		 "--noloop-child, --noversion or --noshout"},
-		{"--debug=1", NULL, "--debug: takes no value; use --debug or --nodebug"},
-		{"--debug=", NULL, "--debug: takes no value; use --debug or --nodebug"},
-		{"--nodeb=1", NULL, "--nodebug: takes no value; use --debug or --nodebug"},
-		{"--user", NULL, "--user: no value given, expected --user USER"},
-		{"--base", NULL, "--base: no value given, expected --base BASE"},
-		{"--depth", NULL, "--depth: no value given, expected --depth VALUE"},
-		{"--user", "--debug",
-		 "--user: no value given: --debug is an option; if it is the value, write "
-		 "--user=VALUE"},
-		{"--user", "-gr=x",
-		 "--user: no value given: -gr=x is an option; if it is the value, write "
-		 "--user=VALUE"},
-		{"--user", "--",
-		 "--user: no value given: -- is an option; if it is the value, write --user=VALUE"},
-		{"--user=", NULL, "--user: found '', expected a user name or number"},
+	    {"x", NULL, "unexpected argument 'x'"},
+	    {"", NULL, "unexpected argument ''"},
+	    {"-", NULL, "unexpected argument '-'"},
+	    {"--debug", "1", "unexpected argument '1'"},
+	    {"--", "--", "unexpected argument '--'"},
+	    {"a\033[2J\n", NULL, "unexpected argument 'a\\x1b[2J\\x0a'"},
+	    {"--prot0", NULL, "--prot0: unknown option, did you mean --proto?"},
+	    {"--prot0=tcp", NULL, "--prot0: unknown option, did you mean --proto?"},
+	    {"-usr", NULL, "-usr: unknown option, did you mean --user?"},
+	    {"--usre", NULL, "--usre: unknown option, did you mean --user?"},
+	    {"--protocol", NULL, "--protocol: unknown option, did you mean --proto?"},
+	    {"--port", NULL, "--port: unknown option, did you mean --localport?"},
+	    {"--titel", NULL, "--titel: unknown option, did you mean --title?"},
+	    {"--chlids", NULL, "--chlids: unknown option, did you mean --childs?"},
+	    {"--zebra", NULL, "--zebra: unknown option, see --help"},
+	    {"--clients", NULL, "--clients: unknown option, see --help"},
+	    {"---user", NULL, "---user: unknown option, did you mean --user?"},
+	    {"--=", NULL, "--: unknown option, see --help"},
+	    {"-=x", NULL, "-: unknown option, see --help"},
+	    {"--\001", NULL, "--\\x01: unknown option, see --help"},
+	    {"--nouser", NULL, "--nouser: unknown option, did you mean --user?"},
+	    {"--local", NULL,
+	     "--local: ambiguous, may be --localaddr, --localmode, --localowner, --localpath or "
+	     "--localport"},
+	    {"--noc", NULL, "--noc: ambiguous, may be --nocatchint, --nocheck or --nocoredump"},
+	    {"--no-c", NULL,
+	     "--no-c: ambiguous, may be --no-catchint, --no-check or --no-coredump"},
+	    {"--no", NULL,
+	     "--no: ambiguous, may be --nocatchint, --nocheck, --nocoredump, --nodebug, --nohelp, "
+	     "--noloop-child, --noversion or --noshout"},
+	    {"--debug=1", NULL, "--debug: takes no value; use --debug or --nodebug"},
+	    {"--debug=", NULL, "--debug: takes no value; use --debug or --nodebug"},
+	    {"--nodeb=1", NULL, "--nodebug: takes no value; use --debug or --nodebug"},
+	    {"--user", NULL, "--user: no value given, expected --user USER"},
+	    {"--base", NULL, "--base: no value given, expected --base BASE"},
+	    {"--depth", NULL, "--depth: no value given, expected --depth VALUE"},
+	    {"--user", "--debug",
+	     "--user: no value given: --debug is an option; if it is the value, write "
+	     "--user=VALUE"},
+	    {"--user", "-gr=x",
+	     "--user: no value given: -gr=x is an option; if it is the value, write "
+	     "--user=VALUE"},
+	    {"--user", "--",
+	     "--user: no value given: -- is an option; if it is the value, write --user=VALUE"},
+	    {"--user=", NULL, "--user: found '', expected a user name or number"},
 	};
 
 	(void)state;
@@ -202,9 +205,8 @@ static void no_arguments_at_all(void **state)
 {
 	(void)state;
 	conf_finish(&got);
-	assert_int_equal(conf_load(&got, &fixture_service, NETD_CONFIG(.localport = "0"), 0, NULL,
-				   &got_err),
-			 0);
+	assert_int_equal(
+	    conf_load(&got, &fixture_service, NETD_CONFIG(.localport = "0"), 0, NULL, &got_err), 0);
 	assert_string_equal(got.localport, "0");
 }
 
@@ -275,20 +277,20 @@ static void hostile_long_words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_form_of_name_and_value),
-		cmocka_unit_test(words_may_be_parted_by_dash_or_underscore),
-		cmocka_unit_test(flags_and_their_negations),
-		cmocka_unit_test(every_flag_is_negatable),
-		cmocka_unit_test(the_last_one_wins_but_bind_gathers),
-		cmocka_unit_test(a_value_may_begin_with_a_dash_unless_it_is_an_option),
-		cmocka_unit_test(an_exact_name_wins_over_longer_ones),
-		cmocka_unit_test(own_options_take_part_in_abbreviations),
-		cmocka_unit_test(the_end_of_options),
-		cmocka_unit_test(rule03_what_is_no_option_is_refused_with_words),
-		cmocka_unit_test(no_arguments_at_all),
-		cmocka_unit_test(argv_is_left_as_it_is),
-		cmocka_unit_test(hostile_ten_thousand_arguments),
-		cmocka_unit_test(hostile_long_words),
+	    cmocka_unit_test(every_form_of_name_and_value),
+	    cmocka_unit_test(words_may_be_parted_by_dash_or_underscore),
+	    cmocka_unit_test(flags_and_their_negations),
+	    cmocka_unit_test(every_flag_is_negatable),
+	    cmocka_unit_test(the_last_one_wins_but_bind_gathers),
+	    cmocka_unit_test(a_value_may_begin_with_a_dash_unless_it_is_an_option),
+	    cmocka_unit_test(an_exact_name_wins_over_longer_ones),
+	    cmocka_unit_test(own_options_take_part_in_abbreviations),
+	    cmocka_unit_test(the_end_of_options),
+	    cmocka_unit_test(rule03_what_is_no_option_is_refused_with_words),
+	    cmocka_unit_test(no_arguments_at_all),
+	    cmocka_unit_test(argv_is_left_as_it_is),
+	    cmocka_unit_test(hostile_ten_thousand_arguments),
+	    cmocka_unit_test(hostile_long_words),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);

@@ -1,6 +1,6 @@
 /*
- * test_conf_values.c - every kind of value with all that is no such value, the exact words each time
- * and from each source; attributes of older and newer programs; the service's own options.
+ * test_conf_values.c - every kind of value with all that is no such value, the exact words each
+ * time and from each source; attributes of older and newer programs; the service's own options.
  */
 #include "conf_fixture.h"
 
@@ -19,79 +19,79 @@
 static const struct {
 	const char *name, *text, *expected;
 } wrong[] = {
-	{"childs", "", "a number from 0 to 1024"},
-	{"childs", "-1", "a number from 0 to 1024"},
-	{"childs", "1025", "a number from 0 to 1024"},
-	{"childs", "4294967296", "a number from 0 to 1024"},
-	{"childs", "18446744073709551617", "a number from 0 to 1024"},
-	{"childs", "2x", "a number from 0 to 1024"},
-	{"childs", "1.5", "a number from 0 to 1024"},
-	{"childs", "1e2", "a number from 0 to 1024"},
-	{"childs", "0x10", "a number from 0 to 1024"},
-	{"childs", "010", "a number from 0 to 1024"},
-	{"childs", " 1", "a number from 0 to 1024"},
-	{"childs", "+1", "a number from 0 to 1024"},
-	{"listen", "0", "a number from 1 to 65535"},
-	{"listen", "65536", "a number from 1 to 65535"},
-	{"max-connections", "10000001", "a number from 0 to 10000000"},
-	{"drain-timeout", "", SECONDS_WORDS},
-	{"drain-timeout", "-1", SECONDS_WORDS},
-	{"drain-timeout", "31536001", SECONDS_WORDS},
-	{"drain-timeout", "31536000.001", SECONDS_WORDS},
-	{"loop-timeout", "5s", SECONDS_WORDS},
-	{"loop-timeout", ".5", SECONDS_WORDS},
-	{"timeout", "inf", SECONDS_WORDS},
-	{"timeout", "99999999999999999999", SECONDS_WORDS},
-	{"localmode", "", MODE_WORDS},
-	{"localmode", "0888", MODE_WORDS},
-	{"localmode", "1777", MODE_WORDS},
-	{"localmode", "00660", MODE_WORDS},
-	{"localmode", "-660", MODE_WORDS},
-	{"localmode", "rw-rw----", MODE_WORDS},
-	{"stack-size", "", SIZE_WORDS},
-	{"stack-size", "K", SIZE_WORDS},
-	{"stack-size", "63K", SIZE_WORDS},
-	{"stack-size", "65535", SIZE_WORDS},
-	{"stack-size", "2G", SIZE_WORDS},
-	{"stack-size", "1073741825", SIZE_WORDS},
-	{"stack-size", "1T", SIZE_WORDS},
-	{"stack-size", "1MB", SIZE_WORDS},
-	{"stack-size", "-1M", SIZE_WORDS},
-	{"stack-size", "1.5M", SIZE_WORDS},
-	{"stack-size", "9223372036854775807G", SIZE_WORDS},
-	{"stack-size", "17179869185G", SIZE_WORDS},
-	{"stack-size", "111111111111111111111111111111", SIZE_WORDS},
-	{"localport", "", PORT_WORDS},
-	{"localport", "70000", PORT_WORDS},
-	{"localport", "65536", PORT_WORDS},
-	{"localport", "-1", PORT_WORDS},
-	{"localport", "+80", PORT_WORDS},
-	{"localport", " 80", PORT_WORDS},
-	{"localport", "80 ", PORT_WORDS},
-	{"localport", "080", PORT_WORDS},
-	{"localport", "0x50", PORT_WORDS},
-	{"localport", "0day", PORT_WORDS},
-	{"localport", "no-such-service", PORT_WORDS},
-	{"localport", "a-name-that-is-longer-than-any-service", PORT_WORDS},
-	{"mode", "", "single, fork or threads"},
-	{"mode", "fork2", "single, fork or threads"},
-	{"mode", "for", "single, fork or threads"},
-	{"mode", "Fork", "single, fork or threads"},
-	{"mode", "ithreads=threads", "single, fork or threads"},
-	{"mode", "ithread", "single, fork or threads"},
-	{"mode", "single|fork", "single, fork or threads"},
-	{"proto", "udp", "tcp or unix"},
-	{"facility", "local8", FACILITY_WORDS},
-	{"facility", "", FACILITY_WORDS},
-	{"user", "", "a user name or number"},
-	{"group", "", "a group name or number"},
-	{"chroot", "", "the absolute path of a directory"},
-	{"pidfile", "", "a file name or none"},
-	{"logfile", "", "a file name or STDERR"},
-	{"localaddr", "", "an IP address or host name"},
-	{"localowner", "", "USER, USER:GROUP or :GROUP"},
-	{"localpath", "", "the path of a Unix socket"},
-	{"bind", "", "an address, tcp:HOST:PORT or unix:PATH"},
+    {"childs", "", "a number from 0 to 1024"},
+    {"childs", "-1", "a number from 0 to 1024"},
+    {"childs", "1025", "a number from 0 to 1024"},
+    {"childs", "4294967296", "a number from 0 to 1024"},
+    {"childs", "18446744073709551617", "a number from 0 to 1024"},
+    {"childs", "2x", "a number from 0 to 1024"},
+    {"childs", "1.5", "a number from 0 to 1024"},
+    {"childs", "1e2", "a number from 0 to 1024"},
+    {"childs", "0x10", "a number from 0 to 1024"},
+    {"childs", "010", "a number from 0 to 1024"},
+    {"childs", " 1", "a number from 0 to 1024"},
+    {"childs", "+1", "a number from 0 to 1024"},
+    {"listen", "0", "a number from 1 to 65535"},
+    {"listen", "65536", "a number from 1 to 65535"},
+    {"max-connections", "10000001", "a number from 0 to 10000000"},
+    {"drain-timeout", "", SECONDS_WORDS},
+    {"drain-timeout", "-1", SECONDS_WORDS},
+    {"drain-timeout", "31536001", SECONDS_WORDS},
+    {"drain-timeout", "31536000.001", SECONDS_WORDS},
+    {"loop-timeout", "5s", SECONDS_WORDS},
+    {"loop-timeout", ".5", SECONDS_WORDS},
+    {"timeout", "inf", SECONDS_WORDS},
+    {"timeout", "99999999999999999999", SECONDS_WORDS},
+    {"localmode", "", MODE_WORDS},
+    {"localmode", "0888", MODE_WORDS},
+    {"localmode", "1777", MODE_WORDS},
+    {"localmode", "00660", MODE_WORDS},
+    {"localmode", "-660", MODE_WORDS},
+    {"localmode", "rw-rw----", MODE_WORDS},
+    {"stack-size", "", SIZE_WORDS},
+    {"stack-size", "K", SIZE_WORDS},
+    {"stack-size", "63K", SIZE_WORDS},
+    {"stack-size", "65535", SIZE_WORDS},
+    {"stack-size", "2G", SIZE_WORDS},
+    {"stack-size", "1073741825", SIZE_WORDS},
+    {"stack-size", "1T", SIZE_WORDS},
+    {"stack-size", "1MB", SIZE_WORDS},
+    {"stack-size", "-1M", SIZE_WORDS},
+    {"stack-size", "1.5M", SIZE_WORDS},
+    {"stack-size", "9223372036854775807G", SIZE_WORDS},
+    {"stack-size", "17179869185G", SIZE_WORDS},
+    {"stack-size", "111111111111111111111111111111", SIZE_WORDS},
+    {"localport", "", PORT_WORDS},
+    {"localport", "70000", PORT_WORDS},
+    {"localport", "65536", PORT_WORDS},
+    {"localport", "-1", PORT_WORDS},
+    {"localport", "+80", PORT_WORDS},
+    {"localport", " 80", PORT_WORDS},
+    {"localport", "80 ", PORT_WORDS},
+    {"localport", "080", PORT_WORDS},
+    {"localport", "0x50", PORT_WORDS},
+    {"localport", "0day", PORT_WORDS},
+    {"localport", "no-such-service", PORT_WORDS},
+    {"localport", "a-name-that-is-longer-than-any-service", PORT_WORDS},
+    {"mode", "", "single, fork or threads"},
+    {"mode", "fork2", "single, fork or threads"},
+    {"mode", "for", "single, fork or threads"},
+    {"mode", "Fork", "single, fork or threads"},
+    {"mode", "ithreads=threads", "single, fork or threads"},
+    {"mode", "ithread", "single, fork or threads"},
+    {"mode", "single|fork", "single, fork or threads"},
+    {"proto", "udp", "tcp or unix"},
+    {"facility", "local8", FACILITY_WORDS},
+    {"facility", "", FACILITY_WORDS},
+    {"user", "", "a user name or number"},
+    {"group", "", "a group name or number"},
+    {"chroot", "", "the absolute path of a directory"},
+    {"pidfile", "", "a file name or none"},
+    {"logfile", "", "a file name or STDERR"},
+    {"localaddr", "", "an IP address or host name"},
+    {"localowner", "", "USER, USER:GROUP or :GROUP"},
+    {"localpath", "", "the path of a Unix socket"},
+    {"bind", "", "an address, tcp:HOST:PORT or unix:PATH"},
 };
 
 static void rule03_a_wrong_value_on_the_command_line(void **state)
@@ -162,21 +162,18 @@ static void numbers_as_attributes(void **state)
 		const char *words;
 	} cases[] = {
 #define WITH(...) {.size = sizeof(struct netd_config), .localport = "0", __VA_ARGS__}
-		{WITH(.childs = -1),
-		 "attribute childs: found '-1', expected a number from 0 to 1024"},
-		{WITH(.listen = 70000),
-		 "attribute listen: found '70000', expected a number from 1 to 65535"},
-		{WITH(.stack_size = 4096),
-		 "attribute stack-size: found '4096', expected " SIZE_WORDS},
-		{WITH(.stack_size = -1), "attribute stack-size: found '-1', expected " SIZE_WORDS},
-		{WITH(.debug = 2),
-		 "attribute debug: found '2', expected 1 (on), -1 (off) or 0 (default)"},
-		{WITH(.loop_timeout = -1),
-		 "attribute loop-timeout: found '-1', expected " SECONDS_WORDS},
-		{WITH(.timeout = INFINITY),
-		 "attribute timeout: found 'inf', expected " SECONDS_WORDS},
-		{WITH(.drain_timeout = 1e300), NULL},
-		{WITH(.drain_timeout = NAN), NULL},
+	    {WITH(.childs = -1), "attribute childs: found '-1', expected a number from 0 to 1024"},
+	    {WITH(.listen = 70000),
+	     "attribute listen: found '70000', expected a number from 1 to 65535"},
+	    {WITH(.stack_size = 4096), "attribute stack-size: found '4096', expected " SIZE_WORDS},
+	    {WITH(.stack_size = -1), "attribute stack-size: found '-1', expected " SIZE_WORDS},
+	    {WITH(.debug = 2),
+	     "attribute debug: found '2', expected 1 (on), -1 (off) or 0 (default)"},
+	    {WITH(.loop_timeout = -1),
+	     "attribute loop-timeout: found '-1', expected " SECONDS_WORDS},
+	    {WITH(.timeout = INFINITY), "attribute timeout: found 'inf', expected " SECONDS_WORDS},
+	    {WITH(.drain_timeout = 1e300), NULL},
+	    {WITH(.drain_timeout = NAN), NULL},
 #undef WITH
 	};
 
@@ -186,9 +183,8 @@ static void numbers_as_attributes(void **state)
 		if (cases[i].words)
 			assert_words(cases[i].words);
 	}
-	assert_int_equal(load(NETD_CONFIG(.localport = "0", .drain_timeout = -5, .debug = -1),
-			      NO_ARGS),
-			 0);
+	assert_int_equal(
+	    load(NETD_CONFIG(.localport = "0", .drain_timeout = -5, .debug = -1), NO_ARGS), 0);
 	assert_int_equal(got.drain_timeout, 0);
 	assert_false(got.debug);
 	assert_string_equal(conf_where(&got, "debug"), "attribute debug");
@@ -229,18 +225,18 @@ static void all_good_spellings(void **state)
 	static const struct {
 		const char *word, *name, *text;
 	} cases[] = {
-		{"--stack-size=64k", "stack-size", "65536"},
-		{"--stack-size=1g", "stack-size", "1073741824"},
-		{"--stack-size=2M", "stack-size", "2097152"},
-		{"--stack-size=70000", "stack-size", "70000"},
-		{"--localmode=0", "localmode", "0000"},
-		{"--localmode=777", "localmode", "0777"},
-		{"--drain-timeout=0.001", "drain-timeout", "0.001"},
-		{"--drain-timeout=10.50", "drain-timeout", "10.5"},
-		{"--mode=ithreads", "mode", "threads"},
-		{"--childs=1024", "childs", "1024"},
-		{"--user=4294967295", "user", "4294967295"}, /* the look-up refuses it */
-		{"--depth=9", "depth", "9"},
+	    {"--stack-size=64k", "stack-size", "65536"},
+	    {"--stack-size=1g", "stack-size", "1073741824"},
+	    {"--stack-size=2M", "stack-size", "2097152"},
+	    {"--stack-size=70000", "stack-size", "70000"},
+	    {"--localmode=0", "localmode", "0000"},
+	    {"--localmode=777", "localmode", "0777"},
+	    {"--drain-timeout=0.001", "drain-timeout", "0.001"},
+	    {"--drain-timeout=10.50", "drain-timeout", "10.5"},
+	    {"--mode=ithreads", "mode", "threads"},
+	    {"--childs=1024", "childs", "1024"},
+	    {"--user=4294967295", "user", "4294967295"}, /* the look-up refuses it */
+	    {"--depth=9", "depth", "9"},
 	};
 
 	(void)state;
@@ -277,7 +273,8 @@ static void flags_in_a_file_are_words_of_truth(void **state)
 	}
 }
 
-/* ----------------------------------------------------------------------------- programs old and new */
+/* ----------------------------------------------------------------------------- programs old and
+ * new */
 
 static void a_shorter_struct_is_that_of_an_older_program(void **state)
 {
@@ -327,7 +324,8 @@ static void a_service_without_the_field_has_no_options(void **state)
 	assert_null(conf_get(&got, "base"));
 }
 
-/* ----------------------------------------------------------------------------------- own options */
+/* ----------------------------------------------------------------------------------- own options
+ */
 
 static void own_options_come_from_all_sources(void **state)
 {
@@ -353,11 +351,11 @@ static void rule03_own_values_are_checked(void **state)
 	static const struct {
 		const char *word, *words;
 	} cases[] = {
-		{"--base=bin", "--base: found 'bin', expected dec, hex or oct"},
-		{"--base=", "--base: found '', expected dec, hex or oct"},
-		{"--depth=0", "--depth: found '0', expected a number from 1 to 9"},
-		{"--depth=ten", "--depth: found 'ten', expected a number from 1 to 9"},
-		{"--shout=1", "--shout: takes no value; use --shout or --noshout"},
+	    {"--base=bin", "--base: found 'bin', expected dec, hex or oct"},
+	    {"--base=", "--base: found '', expected dec, hex or oct"},
+	    {"--depth=0", "--depth: found '0', expected a number from 1 to 9"},
+	    {"--depth=ten", "--depth: found 'ten', expected a number from 1 to 9"},
+	    {"--shout=1", "--shout: takes no value; use --shout or --noshout"},
 	};
 
 	(void)state;
@@ -370,16 +368,14 @@ static void rule03_own_values_are_checked(void **state)
 static void an_int_without_range_takes_any_number(void **state)
 {
 	static const struct netd_option options[] = {
-		{.name = "Any_Number", .type = NETD_OPTION_INT},
-		{.name = NULL},
+	    {.name = "Any_Number", .type = NETD_OPTION_INT},
+	    {.name = NULL},
 	};
-	static const struct netd_service service =
-		NETD_SERVICE(.name = "x", .options = options);
+	static const struct netd_service service = NETD_SERVICE(.name = "x", .options = options);
 
 	(void)state;
-	assert_int_equal(load_as(&service, NULL,
-				 ARGS("--localport=0", "--any-number=-9223372036854775808")),
-			 0);
+	assert_int_equal(
+	    load_as(&service, NULL, ARGS("--localport=0", "--any-number=-9223372036854775808")), 0);
 	assert_string_equal(conf_get(&got, "Any_Number"), "-9223372036854775808");
 	assert_int_equal(load_as(&service, NULL, ARGS("--localport=0", "--any=x")), -EINVAL);
 	assert_words("--Any_Number: found 'x', expected a whole number");
@@ -387,48 +383,46 @@ static void an_int_without_range_takes_any_number(void **state)
 
 static void mistakes_of_the_author_are_named(void **state)
 {
-#define FORM                                                                                       \
-	"a name begins with a letter and has letters, digits, - and _ only, at most 40"
+#define FORM "a name begins with a letter and has letters, digits, - and _ only, at most 40"
 	static const struct {
 		struct netd_option option;
 		const char *words;
 	} cases[] = {
-		{{.name = "mode"}, "service option 'mode': the name is taken"},
-		{{.name = "Mode"}, "service option 'Mode': the name is taken"},
-		{{.name = "loop_child"}, "service option 'loop_child': the name is taken"},
-		{{.name = "clients"}, "service option 'clients': the name is taken"},
-		{{.name = "nodebug"}, "service option 'nodebug': the name is taken"},
-		{{.name = "no-debug"}, "service option 'no-debug': the name is taken"},
-		{{.name = "first"}, "service option 'first': the name is taken"},
-		{{.name = "nofirst"}, "service option 'nofirst': the name is taken"},
-		{{.name = "tice"}, "service option 'tice': the name is taken"},
-		{{.name = ""}, "service option '': " FORM},
-		{{.name = "9x"}, "service option '9x': " FORM},
-		{{.name = "a b"}, "service option 'a b': " FORM},
-		{{.name = "a=b"}, "service option 'a=b': " FORM},
-		{{.name = "abcdefghijklmnopqrstuvwxyzabcdefghijklmno"},
-		 "service option 'abcdefghijklmnopqrstuvwxyzabcdefghijklmn': " FORM},
-		{{.name = "x", .type = (enum netd_option_type)9},
-		 "service option 'x': unknown type"},
-		{{.name = "x", .type = NETD_OPTION_CHOICE},
-		 "service option 'x': a choice needs .choices"},
-		{{.name = "x", .type = NETD_OPTION_INT, .min = 2, .max = 1},
-		 "service option 'x': .min is greater than .max"},
-		{{.name = "x", .type = NETD_OPTION_INT, .min = 1, .max = 2, .value = "3"},
-		 "service option 'x': default: found '3', expected a number from 1 to 2"},
-		{{.name = "x", .type = NETD_OPTION_CHOICE, .choices = "a|b", .value = "c"},
-		 "service option 'x': default: found 'c', expected a or b"},
-		{{.name = "x", .type = NETD_OPTION_FLAG, .value = "maybe"},
-		 "service option 'x': default: found 'maybe', expected true or false"},
+	    {{.name = "mode"}, "service option 'mode': the name is taken"},
+	    {{.name = "Mode"}, "service option 'Mode': the name is taken"},
+	    {{.name = "loop_child"}, "service option 'loop_child': the name is taken"},
+	    {{.name = "clients"}, "service option 'clients': the name is taken"},
+	    {{.name = "nodebug"}, "service option 'nodebug': the name is taken"},
+	    {{.name = "no-debug"}, "service option 'no-debug': the name is taken"},
+	    {{.name = "first"}, "service option 'first': the name is taken"},
+	    {{.name = "nofirst"}, "service option 'nofirst': the name is taken"},
+	    {{.name = "tice"}, "service option 'tice': the name is taken"},
+	    {{.name = ""}, "service option '': " FORM},
+	    {{.name = "9x"}, "service option '9x': " FORM},
+	    {{.name = "a b"}, "service option 'a b': " FORM},
+	    {{.name = "a=b"}, "service option 'a=b': " FORM},
+	    {{.name = "abcdefghijklmnopqrstuvwxyzabcdefghijklmno"},
+	     "service option 'abcdefghijklmnopqrstuvwxyzabcdefghijklmn': " FORM},
+	    {{.name = "x", .type = (enum netd_option_type)9}, "service option 'x': unknown type"},
+	    {{.name = "x", .type = NETD_OPTION_CHOICE},
+	     "service option 'x': a choice needs .choices"},
+	    {{.name = "x", .type = NETD_OPTION_INT, .min = 2, .max = 1},
+	     "service option 'x': .min is greater than .max"},
+	    {{.name = "x", .type = NETD_OPTION_INT, .min = 1, .max = 2, .value = "3"},
+	     "service option 'x': default: found '3', expected a number from 1 to 2"},
+	    {{.name = "x", .type = NETD_OPTION_CHOICE, .choices = "a|b", .value = "c"},
+	     "service option 'x': default: found 'c', expected a or b"},
+	    {{.name = "x", .type = NETD_OPTION_FLAG, .value = "maybe"},
+	     "service option 'x': default: found 'maybe', expected true or false"},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		const struct netd_option options[] = {
-			{.name = "first", .type = NETD_OPTION_FLAG},
-			{.name = "notice", .type = NETD_OPTION_STRING},
-			cases[i].option,
-			{.name = NULL},
+		    {.name = "first", .type = NETD_OPTION_FLAG},
+		    {.name = "notice", .type = NETD_OPTION_STRING},
+		    cases[i].option,
+		    {.name = NULL},
 		};
 		const struct netd_service service = NETD_SERVICE(.name = "x", .options = options);
 
@@ -440,20 +434,20 @@ static void mistakes_of_the_author_are_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(rule03_a_wrong_value_on_the_command_line),
-		cmocka_unit_test(rule03_a_wrong_value_in_the_file),
-		cmocka_unit_test(rule03_a_wrong_text_as_attribute),
-		cmocka_unit_test(numbers_as_attributes),
-		cmocka_unit_test(long_texts_are_refused_with_the_length_allowed),
-		cmocka_unit_test(all_good_spellings),
-		cmocka_unit_test(flags_in_a_file_are_words_of_truth),
-		cmocka_unit_test(a_shorter_struct_is_that_of_an_older_program),
-		cmocka_unit_test(a_longer_struct_is_that_of_a_newer_program),
-		cmocka_unit_test(a_service_without_the_field_has_no_options),
-		cmocka_unit_test(own_options_come_from_all_sources),
-		cmocka_unit_test(rule03_own_values_are_checked),
-		cmocka_unit_test(an_int_without_range_takes_any_number),
-		cmocka_unit_test(mistakes_of_the_author_are_named),
+	    cmocka_unit_test(rule03_a_wrong_value_on_the_command_line),
+	    cmocka_unit_test(rule03_a_wrong_value_in_the_file),
+	    cmocka_unit_test(rule03_a_wrong_text_as_attribute),
+	    cmocka_unit_test(numbers_as_attributes),
+	    cmocka_unit_test(long_texts_are_refused_with_the_length_allowed),
+	    cmocka_unit_test(all_good_spellings),
+	    cmocka_unit_test(flags_in_a_file_are_words_of_truth),
+	    cmocka_unit_test(a_shorter_struct_is_that_of_an_older_program),
+	    cmocka_unit_test(a_longer_struct_is_that_of_a_newer_program),
+	    cmocka_unit_test(a_service_without_the_field_has_no_options),
+	    cmocka_unit_test(own_options_come_from_all_sources),
+	    cmocka_unit_test(rule03_own_values_are_checked),
+	    cmocka_unit_test(an_int_without_range_takes_any_number),
+	    cmocka_unit_test(mistakes_of_the_author_are_named),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);

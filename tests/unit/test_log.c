@@ -101,7 +101,7 @@ static void connection_and_peer_stand_in_front(void **state)
 
 static void levels_have_syslogs_names(void **state)
 {
-	static const char *const names[] = {"emerg",   "alert",	 "crit", "err",
+	static const char *const names[] = {"emerg",   "alert",  "crit", "err",
 					    "warning", "notice", "info", "debug"};
 
 	(void)state;
@@ -321,8 +321,8 @@ static void what_is_no_log_file_is_refused(void **state)
 
 static void facilities_are_checked(void **state)
 {
-	static const char *const good[] = {"auth", "authpriv", "cron",	 "daemon", "ftp",
-					   "kern", "lpr",      "mail",	 "news",   "syslog",
+	static const char *const good[] = {"auth", "authpriv", "cron",   "daemon", "ftp",
+					   "kern", "lpr",      "mail",   "news",   "syslog",
 					   "user", "uucp",     "local0", "local7"};
 	static const char *const bad[] = {"", "local8", "Daemon", "daemon ", "local", NULL};
 	struct log_config config = {.logfile = "STDERR", .facility = "nowhere"};
@@ -432,15 +432,22 @@ static void path_is_cut_after_chroot(void **state)
 
 static void path_outside_of_the_root_is_not_reopened(void **state)
 {
-	static const char *const roots[] = {"jail", "log", "lo", "../", "."};
+	static const struct {
+		const char *file,
+		    *root; /* below the bench's directory, unless it begins with a dot */
+	} table[] = {
+	    {"log", "jail"},         {"log", "log"},      {"log", "lo"}, {"log", ".."},
+	    {"jail/../log", "jail"}, {"jail/../log", ""}, {"log", "."},  {"log", "./"},
+	};
 	struct bench *b = *state;
 
 	assert_int_equal(mkdir(bench_path(b, "jail"), 0700), 0);
-	for (size_t i = 0; i < ARRAY_LEN(roots); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		const char *root = table[i].root;
 		char *text;
 
-		bench_open(b, "jail/../log");
-		log_set_root(b->log, roots[i][0] == '.' ? roots[i] : bench_path(b, roots[i]));
+		bench_open(b, table[i].file);
+		log_set_root(b->log, root[0] == '.' ? root : bench_path(b, root));
 		assert_int_equal(log_reopen(b->log), -ENOENT);
 		text = bench_read(b, "log");
 		assert_int_equal(count(text, "outside of the new root directory\n"), i + 1);

@@ -81,19 +81,19 @@ static void valid_utf8_passes(void **state)
 static void rule17_invalid_utf8_is_escaped(void **state)
 {
 	(void)state;
-	EXPECT("\xc0\x8a", "\\xc0\\x8a");		    /* overlong newline */
-	EXPECT("\xc1\xbf", "\\xc1\\xbf");		    /* overlong, 2 bytes */
-	EXPECT("\xe0\x80\x8a", "\\xe0\\x80\\x8a");	    /* overlong, 3 bytes */
-	EXPECT("\xe0\x9f\xbf", "\\xe0\\x9f\\xbf");	    /* the last of them */
+	EXPECT("\xc0\x8a", "\\xc0\\x8a");                   /* overlong newline */
+	EXPECT("\xc1\xbf", "\\xc1\\xbf");                   /* overlong, 2 bytes */
+	EXPECT("\xe0\x80\x8a", "\\xe0\\x80\\x8a");          /* overlong, 3 bytes */
+	EXPECT("\xe0\x9f\xbf", "\\xe0\\x9f\\xbf");          /* the last of them */
 	EXPECT("\xf0\x80\x80\x8a", "\\xf0\\x80\\x80\\x8a"); /* overlong, 4 bytes */
 	EXPECT("\xf0\x8f\xbf\xbf", "\\xf0\\x8f\\xbf\\xbf"); /* the last of them */
 	EXPECT("\xed\xa0\x80\xed\xbf\xbf", "\\xed\\xa0\\x80\\xed\\xbf\\xbf"); /* surrogates */
-	EXPECT("\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80");		      /* past U+10FFFF */
-	EXPECT("\xf8\x88\x80\x80\x80", "\\xf8\\x88\\x80\\x80\\x80");	      /* 5 bytes */
-	EXPECT("\xe2\x82", "\\xe2\\x82");				      /* cut */
-	EXPECT("\xe2\x82z", "\\xe2\\x82z");				      /* interrupted */
+	EXPECT("\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80");                   /* past U+10FFFF */
+	EXPECT("\xf8\x88\x80\x80\x80", "\\xf8\\x88\\x80\\x80\\x80");          /* 5 bytes */
+	EXPECT("\xe2\x82", "\\xe2\\x82");                                     /* cut */
+	EXPECT("\xe2\x82z", "\\xe2\\x82z");                                   /* interrupted */
 	EXPECT("\xc3\xc3\xb6", "\\xc3\xc3\xb6"); /* valid after invalid */
-	EXPECT("\x80", "\\x80");		 /* a tail alone */
+	EXPECT("\x80", "\\x80");                 /* a tail alone */
 }
 
 /* Where an escape or a character does not fit, nothing of it is written. */

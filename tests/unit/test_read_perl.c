@@ -526,6 +526,15 @@ static void every_prefix_is_read_or_refused(void **state)
 	}
 }
 
+static void running_out_of_memory_is_an_error(void **state)
+{
+	static const char text[] = "{a=>[1,undef,{b=>[qw(c \\d)]}],a=>\"x\\n\\x41\\101\",-d=>-0x1F,"
+				   "e=>1.50,f=>.5,g=>q(y\\)),h=>-.25,i=>1_0,j=>2,k=>3,l=>4}";
+
+	(void)state;
+	assert_in_range(tree_without_memory(value_read_perl, text), 50, 500);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -548,6 +557,7 @@ int main(void)
 	    cmocka_unit_test(text_ends_where_it_ends),
 	    cmocka_unit_test(limits_hold),
 	    cmocka_unit_test(every_prefix_is_read_or_refused),
+	    cmocka_unit_test(running_out_of_memory_is_an_error),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -171,7 +171,7 @@ static void bad_keys_are_refused(void **state)
 	    {"a: &x 1\n*x : 2\n", "2:1: found an alias as key, expected text"},
 	    {"&k a: 1\n", "1:1: found an anchor on a key, expected text"},
 	    {"~: 1\n", "1:1: found null as key, expected text"},
-	    {"? \n: 1\n", "1:3: found null as key, expected text"},
+	    {"? \n: 1\n", "1:2: found null as key, expected text"},
 	    {"\"a\\0\": 1\n", "1:1: found a NUL character, expected text without"},
 	    {"a: &x {b: 1}\nc:\n  <<: *x\n",
 	     "3:3: found the merge key '<<', expected keys written out"},
@@ -356,6 +356,17 @@ static void every_prefix_is_read_or_refused(void **state)
 	}
 }
 
+static void running_out_of_memory_is_an_error(void **state)
+{
+	static const char text[] = "a: &x [1, ~, {b: c}]\nd: *x\n"
+				   "e: {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 8, 9: 9}\n"
+				   "f: &e {}\n";
+
+	(void)state;
+	assert_in_range(tree_without_memory(value_read_yaml, text), 50, 500);
+	assert_int_equal(tree_without_memory(value_read_yaml, ""), 1);
+}
+
 #else /* !HAVE_YAML */
 
 static void yaml_left_out_is_said(void **state)
@@ -390,6 +401,7 @@ int main(void)
 	    cmocka_unit_test(aliases_do_not_deepen_past_the_limit),
 	    cmocka_unit_test(many_anchors_are_refused),
 	    cmocka_unit_test(every_prefix_is_read_or_refused),
+	    cmocka_unit_test(running_out_of_memory_is_an_error),
 #else
 	    cmocka_unit_test(yaml_left_out_is_said),
 #endif

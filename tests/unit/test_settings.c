@@ -4,7 +4,8 @@
  */
 #include "conf_fixture.h"
 
-/* ------------------------------------------------------------------------------------- the table */
+/* ------------------------------------------------------------------------------------- the table
+ */
 
 static void every_row_is_complete_and_in_order(void **state)
 {
@@ -78,83 +79,85 @@ static void every_attribute_of_the_public_header_is_in_the_table(void **state)
 	assert_int_equal(fields, attributes);
 }
 
-/* ---------------------------------------------------------------------------------- the three ways */
+/* ---------------------------------------------------------------------------------- the three ways
+ */
 
 /* Every option with an attribute, told three different things; NULL: not possible there. */
 static const struct {
 	const char *name, *attribute, *file, *line;
 } told[] = {
-	{"bind", "tcp::1 tcp::2", "tcp::3 tcp::4", "tcp::5"},
-	{"catchint", "0", "1", "0"},
-	{"childs", "2", "3", "4"},
-	{"chroot", "/", "/tmp", "/usr"},
-	{"clients", "[{'mask' => 'a'}]", "[{'mask' => 'b'}, {'net' => 'c'}]", NULL},
-	{"configfile", NULL, NULL, NULL}, /* see configfile_... */
-	{"coredump", "1", "0", "1"},
-	{"debug", "1", "0", "1"},
-	{"drain-timeout", "1.5", "0", "2.25"},
-	{"facility", "mail", "local0", "local7"},
-	{"group", "g1", "4294967295", "-1"},
-	{"listen", "11", "12", "13"},
-	{"localaddr", "127.0.0.1", "::1", "localhost"},
-	{"localmode", "0600", "0666", "0000"},
-	{"localowner", "o1", "o2:g2", ":g3"},
-	{"localpath", "/run/1", "run/2", "/run/3"},
-	{"localport", "1", "65535", "0"},
-	{"logfile", "STDERR", "/tmp/log", "log"},
-	{"loop-child", "1", "0", "1"},
-	{"loop-timeout", "0.5", "300", "0"},
-	{"max-connections", "100", "10000000", "0"},
-	{"mode", "single", "fork", "threads"},
-	{"pidfile", "/run/a.pid", NULL, "b.pid"}, /* the file says none */
-	{"proto", "unix", "unix", "unix"},
-	{"stack-size", "65536", "131072", "1073741824"},
-	{"timeout", "1", "31536000", "0.001"},
-	{"user", "u1", "0day", "0"},
+    {"bind", "tcp::1 tcp::2", "tcp::3 tcp::4", "tcp::5"},
+    {"catchint", "0", "1", "0"},
+    {"childs", "2", "3", "4"},
+    {"chroot", "/", "/tmp", "/usr"},
+    {"clients", "[{'mask' => 'a'}]", "[{'mask' => 'b'}, {'net' => 'c'}]", NULL},
+    {"configfile", NULL, NULL, NULL}, /* see configfile_... */
+    {"coredump", "1", "0", "1"},
+    {"debug", "1", "0", "1"},
+    {"drain-timeout", "1.5", "0", "2.25"},
+    {"facility", "mail", "local0", "local7"},
+    {"group", "g1", "4294967295", "-1"},
+    {"listen", "11", "12", "13"},
+    {"localaddr", "127.0.0.1", "::1", "localhost"},
+    {"localmode", "0600", "0666", "0000"},
+    {"localowner", "o1", "o2:g2", ":g3"},
+    {"localpath", "/run/1", "run/2", "/run/3"},
+    {"localport", "1", "65535", "0"},
+    {"logfile", "STDERR", "/tmp/log", "log"},
+    {"loop-child", "1", "0", "1"},
+    {"loop-timeout", "0.5", "300", "0"},
+    {"max-connections", "100", "10000000", "0"},
+    {"mode", "single", "fork", "threads"},
+    {"pidfile", "/run/a.pid", NULL, "b.pid"}, /* the file says none */
+    {"proto", "unix", "unix", "unix"},
+    {"stack-size", "65536", "131072", "1073741824"},
+    {"timeout", "1", "31536000", "0.001"},
+    {"user", "u1", "0day", "0"},
 };
 
 static const char *const attribute_bind[] = {"tcp::1", "tcp::2", NULL};
 
 static const struct netd_config all_attributes = {
-	.size = sizeof all_attributes,
-	.catchint = -1,
-	.childs = 2,
-	.chroot = "/",
-	.clients = "[{mask => 'a'}]",
-	.coredump = 1,
-	.debug = 1,
-	.drain_timeout = 1.5,
-	.facility = "mail",
-	.group = "g1",
-	.listen = 11,
-	.bind = attribute_bind,
-	.localaddr = "127.0.0.1",
-	.localmode = "0600",
-	.localowner = "o1",
-	.localpath = "/run/1",
-	.localport = "1",
-	.logfile = "STDERR",
-	.loop_child = 1,
-	.loop_timeout = 0.5,
-	.max_connections = 100,
-	.mode = "single",
-	.pidfile = "/run/a.pid",
-	.proto = "unix",
-	.stack_size = 65536,
-	.timeout = 1,
-	.user = "u1",
+    .size = sizeof all_attributes,
+    .catchint = -1,
+    .childs = 2,
+    .chroot = "/",
+    .clients = "[{mask => 'a'}]",
+    .coredump = 1,
+    .debug = 1,
+    .drain_timeout = 1.5,
+    .facility = "mail",
+    .group = "g1",
+    .listen = 11,
+    .bind = attribute_bind,
+    .localaddr = "127.0.0.1",
+    .localmode = "0600",
+    .localowner = "o1",
+    .localpath = "/run/1",
+    .localport = "1",
+    .logfile = "STDERR",
+    .loop_child = 1,
+    .loop_timeout = 0.5,
+    .max_connections = 100,
+    .mode = "single",
+    .pidfile = "/run/a.pid",
+    .proto = "unix",
+    .stack_size = 65536,
+    .timeout = 1,
+    .user = "u1",
 };
 
-static const char all_keys[] = "{ bind => ['tcp::3', 'tcp::4'], catchint => 'true', childs => 3,\n"
-			       "  chroot => '/tmp', clients => [{mask => 'b'}, {net => 'c'}],\n"
-			       "  coredump => 0, debug => 'off', drain_timeout => 0,\n"
-			       "  facility => 'local0', group => '4294967295', listen => 12,\n"
-			       "  localaddr => '::1', localmode => '666', localowner => 'o2:g2',\n"
-			       "  localpath => 'run/2', localport => 65535, logfile => '/tmp/log',\n"
-			       "  loop_child => 'no', 'loop-timeout' => 300,\n"
-			       "  'max-connections' => 10000000, mode => 'fork',\n"
-			       "  pidfile => 'none', proto => 'unix', stack_size => '128k',\n"
-			       "  timeout => 31536000, user => '0day' }\n";
+static const char all_keys[] =
+    "{ bind => ['tcp::3', 'tcp::4'], catchint => 'true', childs => 3,\n"
+    "  chroot => '/tmp', clients => [{mask => 'b'}, {net => 'c'}],\n"
+    "  coredump => 0, debug => 'off', drain_timeout => 0,\n"
+    "  facility => 'local0', group => '4294967295', listen => 12,\n"
+    "  localaddr => '::1', localmode => '666', localowner => 'o2:g2',\n"
+    "  localpath => 'run/2', localport => 65535, logfile => '/tmp/log',\n"
+    "  loop_child => 'no', 'loop-timeout' => 300,\n"
+    "  'max-connections' => 10000000, mode => 'fork',\n"
+    "  pidfile => 'none', proto => 'unix', stack_size => '128k',\n"
+    "  timeout => 31536000, user => '0day' }\n";
 
 static void assert_value(const char *name, const char *value, const char *where)
 {
@@ -251,10 +254,9 @@ static void the_command_line_wins_over_all(void **state)
 
 static void defaults_hold_when_nobody_says_anything(void **state)
 {
-	static const char *const unset[] = {"bind",	 "chroot",    "clients",   "configfile",
-					    "group",	 "localaddr", "localowner", "localpath",
-					    "logfile",	 "pidfile",   "user",	   "explain",
-					    "depth",	 "title"};
+	static const char *const unset[] = {
+	    "bind",      "chroot",  "clients", "configfile", "group",   "localaddr", "localowner",
+	    "localpath", "logfile", "pidfile", "user",       "explain", "depth",     "title"};
 
 	(void)state;
 	assert_int_equal(load(NETD_CONFIG(.localport = "0"), NO_ARGS), 0);
@@ -276,7 +278,8 @@ static void defaults_hold_when_nobody_says_anything(void **state)
 	assert_string_equal(conf_where(&got, "zebra"), "default");
 }
 
-/* ------------------------------------------------------------------------ several options together */
+/* ------------------------------------------------------------------------ several options together
+ */
 
 static void mode_is_single_with_childs_unless_somebody_chose(void **state)
 {
@@ -303,13 +306,14 @@ static void proto_follows_localpath_and_must_not_contradict_it(void **state)
 	assert_int_equal(load(NULL, ARGS("--proto=unix", "--localport=1")), -EINVAL);
 	assert_words("--proto: found 'unix' without a path, expected --localpath PATH too");
 	assert_int_equal(load_file("proto", "{proto => 'unix'}"), -EINVAL);
-	assert_words("FILE:1:11: proto: found 'unix' without a path, expected --localpath PATH too");
+	assert_words(
+	    "FILE:1:11: proto: found 'unix' without a path, expected --localpath PATH too");
 }
 
 static void an_address_is_required_unless_nothing_is_served(void **state)
 {
 	static const char *const fine[] = {"--localport=0", "--localpath=/x", "--bind=tcp::1",
-					   "--help",	    "--version",      "--explain=::1"};
+					   "--help",        "--version",      "--explain=::1"};
 	static const char *const wrong[] = {"--debug", "--check", "--localaddr=::1", "--nohelp"};
 
 	(void)state;
@@ -325,7 +329,7 @@ static void an_address_is_required_unless_nothing_is_served(void **state)
 static void help_and_version_need_nothing_but_the_command_line(void **state)
 {
 	const struct netd_config *config =
-		NETD_CONFIG(.mode = "nonsense", .configfile = "/nonexistent/x");
+	    NETD_CONFIG(.mode = "nonsense", .configfile = "/nonexistent/x");
 
 	(void)state;
 	assert_int_equal(load(config, ARGS("--help")), 0);
@@ -361,9 +365,8 @@ static void rule03_chroot_must_be_an_absolute_directory(void **state)
 	assert_int_equal(load_file("chroot", "\n{chroot =>\n '.'}"), -EINVAL);
 	assert_words("FILE:3:2: chroot: found '.', expected an absolute path");
 	/* Only the value that counts has to be there. */
-	assert_int_equal(load(NETD_CONFIG(.chroot = "/nonexistent"),
-			      ARGS("--localport=0", "--chroot=/")),
-			 0);
+	assert_int_equal(
+	    load(NETD_CONFIG(.chroot = "/nonexistent"), ARGS("--localport=0", "--chroot=/")), 0);
 }
 
 static void settings_are_described_one_per_line(void **state)
@@ -395,20 +398,20 @@ static void settings_are_described_one_per_line(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_row_is_complete_and_in_order),
-		cmocka_unit_test(every_attribute_of_the_public_header_is_in_the_table),
-		cmocka_unit_test(every_option_is_in_the_trial),
-		cmocka_unit_test(attributes_set_every_option),
-		cmocka_unit_test(the_file_wins_over_attributes),
-		cmocka_unit_test(the_command_line_wins_over_all),
-		cmocka_unit_test(defaults_hold_when_nobody_says_anything),
-		cmocka_unit_test(mode_is_single_with_childs_unless_somebody_chose),
-		cmocka_unit_test(proto_follows_localpath_and_must_not_contradict_it),
-		cmocka_unit_test(an_address_is_required_unless_nothing_is_served),
-		cmocka_unit_test(help_and_version_need_nothing_but_the_command_line),
-		cmocka_unit_test(pidfile_none_takes_an_attribute_back),
-		cmocka_unit_test(rule03_chroot_must_be_an_absolute_directory),
-		cmocka_unit_test(settings_are_described_one_per_line),
+	    cmocka_unit_test(every_row_is_complete_and_in_order),
+	    cmocka_unit_test(every_attribute_of_the_public_header_is_in_the_table),
+	    cmocka_unit_test(every_option_is_in_the_trial),
+	    cmocka_unit_test(attributes_set_every_option),
+	    cmocka_unit_test(the_file_wins_over_attributes),
+	    cmocka_unit_test(the_command_line_wins_over_all),
+	    cmocka_unit_test(defaults_hold_when_nobody_says_anything),
+	    cmocka_unit_test(mode_is_single_with_childs_unless_somebody_chose),
+	    cmocka_unit_test(proto_follows_localpath_and_must_not_contradict_it),
+	    cmocka_unit_test(an_address_is_required_unless_nothing_is_served),
+	    cmocka_unit_test(help_and_version_need_nothing_but_the_command_line),
+	    cmocka_unit_test(pidfile_none_takes_an_attribute_back),
+	    cmocka_unit_test(rule03_chroot_must_be_an_absolute_directory),
+	    cmocka_unit_test(settings_are_described_one_per_line),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);

@@ -1,12 +1,14 @@
 /*
- * tree.h - what the tests of both config readers share: a tree as one line of text, and a place
- * where warnings are gathered. Included by test_read_perl.c and test_read_yaml.c.
+ * tree.h - what the tests of both config readers share: a tree as one line of text, a place where
+ * warnings are gathered, and memory that runs out on demand. Included by test_read_perl.c and
+ * test_read_yaml.c, whose programs wrap calloc, realloc and strdup (unit_wraps in meson.build).
  */
 #ifndef TESTS_UNIT_TREE_H
 #define TESTS_UNIT_TREE_H
 
 #include "conf/value.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +64,65 @@ static inline char *tree_repeat(const char *head, const char *part, size_t times
 		memcpy(text + h + i * p, part, p);
 	memcpy(text + h + times * p, tail, t + 1);
 	return text;
+}
+
+/* ------------------------------------------------------------------------- memory that runs out */
+
+static int allocations_left = -1; /* how many still succeed; -1: all */
+
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+char *__wrap_strdup(const char *text);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+char *__real_strdup(const char *text);
+
+static bool allocation_fails(void)
+{
+	if (allocations_left > 0)
+		allocations_left--;
+	else if (allocations_left == 0)
+		return true;
+	return false;
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return allocation_fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+	return allocation_fails() ? NULL : __real_realloc(old, size);
+}
+
+char *__wrap_strdup(const char *text)
+{
+	return allocation_fails() ? NULL : __real_strdup(text);
+}
+
+/* Read with memory that runs out at the first, second ... allocation, until it suffices; returns
+ * how often it did not. Each time: -ENOMEM, words, nothing touched (and a sanitizer sees leaks). */
+static inline int tree_without_memory(int (*read)(struct value **, const char *, size_t,
+						  const struct value_warn *, struct err *),
+				      const char *text)
+{
+	struct value *tree = NULL;
+	struct err err = {0};
+	int failures = 0, rc;
+
+	for (;; failures++) {
+		allocations_left = failures;
+		rc = read(&tree, text, strlen(text), NULL, &err);
+		allocations_left = -1;
+		if (rc == 0)
+			break;
+		if (rc != -ENOMEM || tree || !strstr(err.text, "memory ran out"))
+			return -1;
+		err.text[0] = '\0';
+	}
+	value_free(tree);
+	return failures;
 }
 
 #endif

@@ -1,7 +1,22 @@
-/* latencies.c - percentiles in constant memory: 64 classes for each power of two. */
+/* measure.c - the clock, percentiles in constant memory (64 classes for each power of two), and how
+ * busy the load generator itself is. */
 #include "load.h"
 
 #include <stdio.h>
+#include <time.h>
+
+static int64_t read_clock(clockid_t id)
+{
+	struct timespec t;
+
+	clock_gettime(id, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int64_t now_ns(void)
+{
+	return read_clock(CLOCK_MONOTONIC);
+}
 
 static unsigned class_of(uint64_t ns)
 {
@@ -45,4 +60,19 @@ void latencies_print(const struct latencies *latencies)
 	printf("\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f",
 	       percentile(latencies, 0.5), percentile(latencies, 0.9), percentile(latencies, 0.99),
 	       percentile(latencies, 0.999));
+}
+
+void busy_begin(struct busy *busy)
+{
+	busy->wall_ns = now_ns();
+	busy->cpu_ns = read_clock(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+double busy_share(const struct busy *busy)
+{
+	int64_t wall_ns = now_ns() - busy->wall_ns;
+
+	if (wall_ns <= 0)
+		return 0;
+	return (double)(read_clock(CLOCK_PROCESS_CPUTIME_ID) - busy->cpu_ns) / (double)wall_ns;
 }
