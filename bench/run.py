@@ -9,7 +9,8 @@ What is measured. Every server echoes lines; a line has 64 bytes; all traffic is
                from connect() to the echo
     pingpong   64 connections that stay, each sends its next line after the echo of the last: lines
                per second, and 50, 90, 99 and 99.9 percentiles of the time to the echo, same run
-    pingpong1  the same on one connection: what a line costs when nothing else happens
+    pingpong1  the same on one connection. Not pinned, the system puts both ends on one processor
+               (5 us) or on two (60 us) as it likes: compare with --pin only
     start      fork() to the first echo, connecting in a tight loop: milliseconds
     memory     an idle server, some time after one connection: VmRSS and Pss, summed over its
                processes (RSS counts shared pages once for each process, Pss shares them out)
@@ -27,13 +28,17 @@ The ratio is computed within a round, to the peer named by --peer in the same ro
 the table shows minimum, median and maximum; beside them the median of the absolute figures. Where
 minimum and maximum lie on both sides of 1, the two do not differ as far as this run can tell.
 
+The bare loops do what their names say: thread_loop makes a thread for each connection, while
+netd-threads keeps threads and uses them again, which is most of the difference in short.
+
 Limits. The load generator is one thread and a closed loop; when it was busy nearly all the time
 the remark says so, and the rate is then only a lower bound for the server. Servers that serve
 fewer connections at a time than a kind of work needs do not take part in it. Clients end their
 connections first, as clients do, and take turns over 250 source addresses, because each of their
 ports rests in TIME_WAIT for a minute (see load/client.c).
 
-Only one run at a time on a machine: a lock in the directory for temporary files sees to it.
+Only one run at a time on a machine: a lock in the directory for temporary files sees to it. The
+whole programme takes about half an hour.
 """
 
 import argparse
@@ -176,7 +181,7 @@ class Running:
     def stop(self):
         """TERM by pid; what is left of its session after STOP_SECONDS is killed."""
         pid = self.process.pid
-        self.process.send_signal(signal.SIGTERM)
+        os.kill(pid, signal.SIGTERM)  # not send_signal(): that may reap it
         end = time.monotonic() + STOP_SECONDS
         while not has_ended(pid) and time.monotonic() < end:
             time.sleep(0.005)
@@ -231,8 +236,10 @@ class Bench:
         return [f"{self.build}/bench/load", kind, "--port", str(port), *map(str, more)]
 
     def load(self, kind, port, *more):
-        done = subprocess.run(self.load_argv(kind, port, *more), stdout=subprocess.PIPE,
-                              preexec_fn=prepare_child(self.load_cpu), check=True)
+        done = subprocess.run(self.load_argv(kind, port, *more), capture_output=True, text=True,
+                              preexec_fn=prepare_child(self.load_cpu))
+        if done.returncode:
+            raise RuntimeError(done.stderr[-500:].strip())
         return json.loads(done.stdout)
 
     def traffic(self, kind, server, connections, parts):
@@ -318,7 +325,7 @@ def run_rounds(bench, names, kinds, rounds):
                       file=sys.stderr, flush=True)
                 try:
                     values, said = getattr(bench, kind)(server)
-                except (RuntimeError, subprocess.CalledProcessError, ValueError) as e:
+                except (RuntimeError, ValueError) as e:
                     values = {metric: None for metric in METRICS if metric.startswith(kind + "/")}
                     said = [f"FAILED: {e}"]
                 for metric, value in values.items():

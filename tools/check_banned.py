@@ -16,7 +16,7 @@ EVERYWHERE = {
     'alloca': 'no limit, no error',
     'usleep sleep': 'wait for the event',
 }
-SHIPPED = {  # all but the tests, where a wrong size or number is a failed test
+SHIPPED = {  # all but tests, where a wrong size or number shows at once
     'strcpy strcat stpcpy sprintf vsprintf': 'it knows no size: buf_*, snprintf',
     'atoi atol atoll atof': 'it cannot fail: num_parse()',
     'sscanf scanf fscanf': 'loose numbers, overflow undefined: num_parse()',
@@ -60,7 +60,7 @@ def check(root):
     library = table(EVERYWHERE, SHIPPED, LIBRARY)
     for path in lintlib.tree(root, '*.c', '*.h'):
         top = path.split('/')[0]
-        banned = {'src': library, 'tests': tests}.get(top, shipped)
+        banned = {'src': library, 'tests': tests, 'bench': tests, 'fuzz': tests}.get(top, shipped)
         shared = top == 'src' and not path.startswith('src/os/')
         complaints += check_file(path, lintlib.read(root, path), banned, shared)
     return complaints

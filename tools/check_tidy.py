@@ -41,9 +41,10 @@ def check(root):
         where = ['-p', build] if not flags else []
         status, words = lintlib.run([judge, '--quiet', '--warnings-as-errors=*', *where,
                                      os.path.join(root, path), *flags], root)
-        found = [f'{path if m[1].endswith(path) else m[1]}:{m[2]}: {m[3]}'
-                 for m in re.finditer(r'^(\S[^:\n]*):(\d+):\d+: (?:error|warning): (.*)$', words,
-                                      re.M)]
+        found = []
+        for m in re.finditer(r'^(\S[^:\n]*):(\d+):\d+: (?:error|warning): (.*)$', words, re.M):
+            place = path if m[1].endswith(path) else m[1].split('../')[-1]
+            found.append(f'{place}:{m[2]}: {m[3]}')
         return found or ([f'{path}:1: {words[-2000:]}'] if status else [])
 
     jobs = int(os.environ.get('NETD_LINT_JOBS', '2'))

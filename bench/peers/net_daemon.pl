@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # net_daemon.pl MODE PORT - the same echo on Perl's Net::Daemon (Debian: libnet-daemon-perl).
-# MODE: single, fork, ithreads.
+# MODE: single, fork, ithreads. It logs one line when it starts, and nothing per connection.
 use strict;
 use warnings;
 

@@ -69,7 +69,7 @@ static void value_words(const struct reason *reason, char *out, size_t size)
 		snprintf(out, size, "%lld", reason->number);
 		break;
 	default:
-		snprintf(out, size, "%s", reason->value ? reason->value : "");
+		snprintf(out, size, "%s", reason->value);
 		break;
 	}
 }

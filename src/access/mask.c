@@ -213,8 +213,8 @@ static int token_depth(enum token token)
 
 /* Where mask_needs_name() stands. */
 struct name_scan {
-	bool address;	  /* this alternative held a digit or a colon */
-	bool word;	  /* inside a run of hexadecimal digits */
+	bool address;     /* this alternative held a digit or a colon */
+	bool word;        /* inside a run of hexadecimal digits */
 	bool word_letter; /* with a letter among them */
 	bool word_colon;  /* that began behind a colon */
 	bool after_colon;
@@ -389,15 +389,16 @@ static void names_find(struct check *check)
 	names_clean(check);
 }
 
+/* test: the one that met; NULL: none did. */
 static void say(struct check *check, enum reason_kind kind, const struct tests *masks,
 		const struct test *test, const char *value)
 {
+	if (!test && masks->count == 1)
+		test = &masks->items[0];
 	check->reason = (struct reason){
 	    .kind = kind,
 	    .key = "mask",
-	    .text = test		? test->text
-		    : masks->count == 1 ? masks->items[0].text
-					: NULL,
+	    .text = test ? test->text : NULL,
 	    .count = masks->count,
 	    .value = value,
 	};

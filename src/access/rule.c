@@ -81,7 +81,7 @@ static int id_compile(struct test *test, const char *text, const char *key, cons
 	int rc;
 
 	test->text = text;
-	if (!*text || strchr("-+0123456789", *text)) {
+	if (strchr("-+0123456789", *text)) {
 		if (num_parse(text, 0, ID_MAX, &number) < 0)
 			return err_set(err, -EINVAL,
 				       "%s: found '%.80s', expected a number from 0 to %lld or the "
@@ -112,15 +112,16 @@ static int gid_compile(struct test *test, const char *text, struct err *err)
 
 /* ----------------------------------------------------------------------------------- deciding */
 
+/* test: the one that met; NULL: none did. */
 static void say(struct check *check, enum reason_kind kind, const char *key,
 		const struct tests *tests, const struct test *test)
 {
+	if (!test && tests->count == 1)
+		test = &tests->items[0];
 	check->reason = (struct reason){
 	    .kind = kind,
 	    .key = key,
-	    .text = test		? test->text
-		    : tests->count == 1 ? tests->items[0].text
-					: NULL,
+	    .text = test ? test->text : NULL,
 	    .count = tests->count,
 	    .value = check->address,
 	};

@@ -54,8 +54,8 @@ struct rule {
 };
 
 struct access {
-	bool open;	       /* no rules at all: everybody may */
-	char *origin;	       /* what positions begin with */
+	bool open;             /* no rules at all: everybody may */
+	char *origin;          /* what positions begin with */
 	struct value *clients; /* our copy of the rules as written; NULL when open */
 	struct rule *rules;
 	size_t count;
@@ -95,9 +95,9 @@ struct check {
 	pcre2_match_context *limits;
 	pcre2_match_data *scratch; /* NULL: no mask was tried yet, or memory ran out */
 	char address[ACCESS_TEXT_MAX];
-	bool asked;	      /* names were looked for: once per check */
+	bool asked;           /* names were looked for: once per check */
 	bool name_unknown;    /* asked, and the names are none or not all */
-	int name_error;	      /* -errno of the look-up; 0: there was no confirmed name */
+	int name_error;       /* -errno of the look-up; 0: there was no confirmed name */
 	struct strlist names; /* confirmed, lower case */
 	const char *name;     /* the one that a mask matched; NULL: none did */
 	struct reason reason; /* of the rule tried last */

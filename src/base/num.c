@@ -37,7 +37,7 @@ int num_parse(const char *text, long long min, long long max, long long *out)
 
 int num_parse_seconds(const char *text, int64_t max_ms, int64_t *out_ms)
 {
-	const int64_t limit = INT64_MAX / 10 - 9;
+	const int64_t limit = INT64_MAX / 10000 - 1; /* room for a digit more, in ms */
 	int64_t ms = 0;
 	int64_t unit = 100;
 	const char *p = text;
@@ -45,7 +45,7 @@ int num_parse_seconds(const char *text, int64_t max_ms, int64_t *out_ms)
 	if (*p < '0' || *p > '9')
 		return -EINVAL;
 	for (; *p >= '0' && *p <= '9'; p++) {
-		if (ms > limit / 1000)
+		if (ms > limit)
 			return -ERANGE;
 		ms = ms * 10 + (*p - '0');
 	}

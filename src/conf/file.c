@@ -285,7 +285,7 @@ int conf_apply_text(struct settings *settings, const char *path, const char *tex
 	else
 		rc = value_read_perl(&root, text, length, &on_warning, err);
 	if (rc < 0)
-		err_prefix(err, "%s:%s", label, rc == -ENOMEM ? " " : "");
+		err_prefix(err, "%s:%s", label, rc == -EINVAL ? "" : " ");
 	else
 		rc = apply_root(&file, root);
 	value_free(root);

@@ -46,9 +46,10 @@ static bool matches(const char *form, const struct conf_option *option, const ch
 	return used + rest == length && (!exact || !option->name[rest]);
 }
 
-static size_t form_count(const struct conf_option *option)
+/* Only flags can be negated. */
+static bool takes(const struct conf_option *option, size_t form)
 {
-	return option->kind == CONF_FLAG ? ARRAY_LEN(forms) : 1;
+	return form == 0 || option->kind == CONF_FLAG;
 }
 
 int conf_find_exact(const struct conf_own *own, const char *name, size_t length,
@@ -59,7 +60,7 @@ int conf_find_exact(const struct conf_own *own, const char *name, size_t length,
 
 		if (option->flags & CONF_FILE_ONLY)
 			continue;
-		for (size_t form = 0; form < form_count(option); form++) {
+		for (size_t form = 0; form < ARRAY_LEN(forms) && takes(option, form); form++) {
 			if (matches(forms[form], option, name, length, true)) {
 				*out = (struct conf_match){i, form > 0};
 				return 0;
@@ -80,7 +81,7 @@ static size_t find_short(const struct conf_own *own, const char *name, size_t le
 
 		if (option->flags & CONF_FILE_ONLY)
 			continue;
-		for (size_t form = 0; form < form_count(option); form++) {
+		for (size_t form = 0; form < ARRAY_LEN(forms) && takes(option, form); form++) {
 			/* --noX and --no-X are the same thing: the first one that fits counts. */
 			if (form == 2 && matches(forms[1], option, name, length, false))
 				continue;

@@ -69,6 +69,8 @@ int perl_lex_init(struct perl_lex *lex, const char *text, size_t length,
 	size_t size = length > VALUE_FILE_MAX ? VALUE_FILE_MAX : length;
 	const char *nul = size ? memchr(text, '\0', size) : NULL;
 
+	if (!text)
+		text = ""; /* of an empty file nobody has a buffer */
 	*lex = (struct perl_lex){.text = text, .length = size, .line = 1, .warn = warn, .err = err};
 	if (length > VALUE_FILE_MAX)
 		return perl_fail(lex, perl_here(lex), "found %zu bytes, expected at most %u",

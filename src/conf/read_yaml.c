@@ -77,23 +77,19 @@ static int scalar_text(struct yaml_source *source, const char **out)
 
 static int read_scalar(struct yaml_source *source, struct value **out)
 {
-	const yaml_mark_t *mark = &source->event.start_mark;
 	bool null = is_null(&source->event);
 	enum value_kind kind = null ? VALUE_UNDEF : VALUE_SCALAR;
 	int rc = check_tag(source, source->event.data.scalar.tag, kind);
 	const char *text = NULL;
 	struct value *value;
+	int line, column;
 
 	if (rc == 0)
 		rc = scalar_text(source, &text);
 	if (rc < 0)
 		return rc;
-	if (null)
-		value = value_new(VALUE_UNDEF, yaml_source_line(mark),
-				  yaml_source_column(source, mark));
-	else
-		value = value_new_scalar(text, yaml_source_line(mark),
-					 yaml_source_column(source, mark));
+	yaml_source_place(source, &source->event.start_mark, &line, &column);
+	value = null ? value_new(VALUE_UNDEF, line, column) : value_new_scalar(text, line, column);
 	if (!value)
 		return yaml_source_fail_memory(source);
 	*out = value;
@@ -166,11 +162,10 @@ static int read_element(struct yaml_source *source, struct value *list)
 /* A list or map, its opening event at hand; leaves the closing one at hand. */
 static int read_group(struct yaml_source *source, enum value_kind kind, struct value **out)
 {
-	const yaml_mark_t *mark = &source->event.start_mark;
 	bool map = kind == VALUE_MAP;
 	yaml_event_type_t end = map ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT;
 	struct value *group;
-	int rc;
+	int line, column, rc;
 
 	rc = check_tag(source,
 		       map ? source->event.data.mapping_start.tag
@@ -180,7 +175,8 @@ static int read_group(struct yaml_source *source, enum value_kind kind, struct v
 		rc = yaml_source_check_depth(source, 1);
 	if (rc < 0)
 		return rc;
-	group = value_new(kind, yaml_source_line(mark), yaml_source_column(source, mark));
+	yaml_source_place(source, &source->event.start_mark, &line, &column);
+	group = value_new(kind, line, column);
 	if (!group)
 		return yaml_source_fail_memory(source);
 	source->depth++;

@@ -9,7 +9,8 @@
 
 #include <yaml.h>
 
-#define YAML_ANCHORS_MAX 256 /* each alias searches them all */
+#define YAML_ANCHORS_MAX 256   /* each alias searches them all */
+#define YAML_DIRECTIVES_MAX 64 /* as many %TAG as are passed on to libyaml */
 
 struct yaml_anchor {
 	char *name;                /* owned */
@@ -23,6 +24,7 @@ struct yaml_source {
 	size_t length;
 	/* The place last asked for, as libyaml counts (characters) and as we do (bytes). */
 	size_t index, offset, line_from;
+	int line;
 	struct yaml_anchor anchors[YAML_ANCHORS_MAX];
 	size_t anchor_count;
 	int depth;     /* of the groups around the event */
@@ -39,8 +41,7 @@ void yaml_source_finish(struct yaml_source *source);
 int yaml_source_next(struct yaml_source *source);
 
 /* A place as people count it: both from 1, columns in bytes. */
-int yaml_source_line(const yaml_mark_t *mark);
-int yaml_source_column(struct yaml_source *source, const yaml_mark_t *mark);
+void yaml_source_place(struct yaml_source *source, const yaml_mark_t *mark, int *line, int *column);
 
 /* Record "LINE:COLUMN: words"; returns -EINVAL, or -ENOMEM. */
 int yaml_source_fail(struct yaml_source *source, const yaml_mark_t *mark, const char *format, ...)

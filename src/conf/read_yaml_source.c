@@ -25,13 +25,15 @@ static size_t line_break(const char *p, size_t left)
 }
 
 /*
- * The column in bytes, from 1, of a place that libyaml counts in characters. Goes on from the place
- * asked for before, so that a file on one long line costs one walk.
+ * Goes on from the place asked for before, so that a file on one long line costs one walk. Lines
+ * are counted here too: libyaml adds one at the end of the file.
  */
-int yaml_source_column(struct yaml_source *source, const yaml_mark_t *mark)
+void yaml_source_place(struct yaml_source *source, const yaml_mark_t *mark, int *line, int *column)
 {
-	if (mark->index < source->index)
+	if (mark->index < source->index) {
 		source->index = source->offset = source->line_from = 0;
+		source->line = 1;
+	}
 	while (source->index < mark->index && source->offset < source->length) {
 		const char *p = source->text + source->offset;
 		size_t size = line_break(p, source->length - source->offset);
@@ -42,26 +44,25 @@ int yaml_source_column(struct yaml_source *source, const yaml_mark_t *mark)
 		while (!size && source->offset < source->length &&
 		       (source->text[source->offset] & 0xC0) == 0x80)
 			source->offset++;
-		if (size)
+		if (size) {
 			source->line_from = source->offset;
+			source->line++;
+		}
 	}
-	return (int)(source->offset - source->line_from) + 1;
-}
-
-int yaml_source_line(const yaml_mark_t *mark)
-{
-	return (int)mark->line + 1;
+	*line = source->line;
+	*column = (int)(source->offset - source->line_from) + 1;
 }
 
 int yaml_source_fail(struct yaml_source *source, const yaml_mark_t *mark, const char *format, ...)
 {
+	int line, column;
 	va_list args;
 
 	va_start(args, format);
 	err_vset(source->err, -EINVAL, format, args);
 	va_end(args);
-	err_prefix(source->err, "%d:%d: ", yaml_source_line(mark),
-		   yaml_source_column(source, mark));
+	yaml_source_place(source, mark, &line, &column);
+	err_prefix(source->err, "%d:%d: ", line, column);
 	return -EINVAL;
 }
 
@@ -70,8 +71,8 @@ int yaml_source_fail_memory(struct yaml_source *source)
 	return err_set(source->err, -ENOMEM, "memory ran out while reading YAML");
 }
 
-/* Bytes that are no characters: libyaml says at which byte of the file, not on which line. */
-static int fail_byte(struct yaml_source *source, size_t at, const char *words)
+/* For what has no mark of libyaml's: a byte of the text. */
+static int fail_at(struct yaml_source *source, size_t at, const char *found, const char *words)
 {
 	int line = 1;
 	size_t from = 0;
@@ -82,8 +83,8 @@ static int fail_byte(struct yaml_source *source, size_t at, const char *words)
 			from = i + 1;
 		}
 	}
-	return err_set(source->err, -EINVAL, "%d:%zu: found a byte that is no text: %s", line,
-		       at - from + 1, words);
+	return err_set(source->err, -EINVAL, "%d:%zu: found %s%s", line, at - from + 1, found,
+		       words);
 }
 
 /* Tell what libyaml told. */
@@ -95,7 +96,7 @@ static int fail_parser(struct yaml_source *source)
 	if (parser->error == YAML_MEMORY_ERROR)
 		return yaml_source_fail_memory(source);
 	if (parser->error == YAML_READER_ERROR)
-		return fail_byte(source, parser->problem_offset, problem);
+		return fail_at(source, parser->problem_offset, "a byte that is no text: ", problem);
 	return yaml_source_fail(source, &parser->problem_mark, "%s%s%s",
 				parser->context ? parser->context : "", parser->context ? ": " : "",
 				problem);
@@ -110,12 +111,35 @@ int yaml_source_next(struct yaml_source *source)
 	return 0;
 }
 
+/*
+ * libyaml looks through all %TAG directives for each one: a file of nothing else would take
+ * minutes. One is of no use here, so where they stand does not matter.
+ */
+static int check_directives(struct yaml_source *source)
+{
+	static const char word[] = "%TAG";
+	const char *at = source->text, *end = source->text + source->length;
+
+	for (int n = 0; at && n <= YAML_DIRECTIVES_MAX; n++) {
+		at = memmem(at, (size_t)(end - at), word, strlen(word));
+		if (at)
+			at += strlen(word);
+	}
+	if (at)
+		return fail_at(source, (size_t)(at - source->text) - strlen(word), "one more %TAG",
+			       ", expected none");
+	return 0;
+}
+
 int yaml_source_init(struct yaml_source *source, const char *text, size_t length, struct err *err)
 {
 	static const char bom[] = "\xEF\xBB\xBF";
 	const char *nul;
+	int rc;
 
-	*source = (struct yaml_source){.text = text, .length = length, .err = err};
+	if (!text)
+		text = ""; /* of an empty file nobody has a buffer */
+	*source = (struct yaml_source){.text = text, .length = length, .line = 1, .err = err};
 	if (length > VALUE_FILE_MAX)
 		return err_set(err, -EINVAL, "1:1: found %zu bytes, expected at most %u", length,
 			       VALUE_FILE_MAX);
@@ -125,7 +149,11 @@ int yaml_source_init(struct yaml_source *source, const char *text, size_t length
 	}
 	nul = source->length ? memchr(source->text, '\0', source->length) : NULL;
 	if (nul)
-		return fail_byte(source, (size_t)(nul - source->text), "NUL");
+		return fail_at(source, (size_t)(nul - source->text), "a NUL byte",
+			       ", expected text");
+	rc = check_directives(source);
+	if (rc < 0)
+		return rc;
 	if (!yaml_parser_initialize(&source->parser))
 		return yaml_source_fail_memory(source);
 	yaml_parser_set_encoding(&source->parser, YAML_UTF8_ENCODING);

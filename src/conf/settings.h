@@ -23,24 +23,24 @@ struct settings {
 	bool debug;
 	int64_t drain_timeout; /* ms */
 	char *facility;
-	char *group;            /* as given; NULL: keep */
-	long long listen;       /* backlog, 1..65535 */
-	struct strlist bind;    /* --bind addresses in order, syntax checked later by listen/ */
-	char *localaddr;        /* NULL: all addresses */
-	long long localmode;    /* permission bits, 0..0777 */
-	char *localowner;       /* NULL: leave */
-	char *localpath;        /* NULL: none */
-	char *localport;        /* NULL: none */
-	char *logfile;          /* NULL: syslog */
+	char *group;         /* as given; NULL: keep */
+	long long listen;    /* backlog, 1..65535 */
+	struct strlist bind; /* --bind addresses in order, syntax checked later by listen/ */
+	char *localaddr;     /* NULL: all addresses */
+	long long localmode; /* permission bits, 0..0777 */
+	char *localowner;    /* NULL: leave */
+	char *localpath;     /* NULL: none */
+	char *localport;     /* NULL: none */
+	char *logfile;       /* NULL: syslog */
 	bool loop_child;
-	int64_t loop_timeout;   /* ms; 0: never */
+	int64_t loop_timeout;      /* ms; 0: never */
 	long long max_connections; /* 0: no limit */
-	char *mode;             /* canonical: "single", "fork", "threads"; never NULL */
-	char *pidfile;          /* NULL: none ("none" is mapped to NULL) */
-	char *proto;            /* "tcp", "unix" (also by localpath); never NULL */
-	long long stack_size;   /* bytes */
-	int64_t timeout;        /* ms; 0: never */
-	char *user;             /* as given; NULL: keep */
+	char *mode;                /* canonical: "single", "fork", "threads"; never NULL */
+	char *pidfile;             /* NULL: none ("none" is mapped to NULL) */
+	char *proto;               /* "tcp", "unix" (also by localpath); never NULL */
+	long long stack_size;      /* bytes */
+	int64_t timeout;           /* ms; 0: never */
+	char *user;                /* as given; NULL: keep */
 
 	/* command line only */
 	bool help, version, check;
@@ -48,7 +48,7 @@ struct settings {
 
 	struct conf_own *own;
 	struct strlist warnings; /* "file:3:7: words", for the log and for --check */
-	char *where[64];         /* by table index: who set it: "--mode", "file:3:7"; NULL: default */
+	char *where[64]; /* by table index: who set it: "--mode", "file:3:7"; NULL: default */
 };
 
 /*

@@ -238,6 +238,7 @@ struct value *value_copy(const struct value *value)
 
 const char *value_show(char out[VALUE_SHOW_SIZE], const char *text, size_t length)
 {
+	static const char cut[] = "...";
 	const size_t last = VALUE_SHOW_SIZE - sizeof "\\xHH..."; /* one more escape fits here */
 	size_t n = 0;
 
@@ -245,13 +246,13 @@ const char *value_show(char out[VALUE_SHOW_SIZE], const char *text, size_t lengt
 		unsigned char c = (unsigned char)text[i];
 
 		if (n > last) {
-			strcpy(out + n, "...");
+			memcpy(out + n, cut, sizeof cut);
 			return out;
 		}
 		if (c >= ' ' && c <= '~')
 			out[n++] = (char)c;
 		else
-			n += (size_t)sprintf(out + n, "\\x%02X", c);
+			n += (size_t)snprintf(out + n, VALUE_SHOW_SIZE - n, "\\x%02X", c);
 	}
 	out[n] = '\0';
 	return out;

@@ -1,6 +1,6 @@
 /*
- * value.h - what both config syntaxes read into: one tree of scalars, lists and maps. Pure data; the
- * position of each value in its file stays with it for messages.
+ * value.h - what both config syntaxes read into: one tree of scalars, lists and maps. Pure data;
+ * the position of each value in its file stays with it for messages.
  */
 #ifndef CONF_VALUE_H
 #define CONF_VALUE_H
@@ -46,7 +46,8 @@ bool value_true(const struct value *value);
 /* Returns NULL when memory ran out. */
 struct value *value_copy(const struct value *value);
 
-/* Text from a file, made fit for a message: unprintable bytes as \xHH, cut when long. Returns out. */
+/* Text from a file, made fit for a message: unprintable bytes as \xHH, cut when long. Returns out.
+ */
 #define VALUE_SHOW_SIZE 64
 const char *value_show(char out[VALUE_SHOW_SIZE], const char *text, size_t length);
 

@@ -108,7 +108,7 @@ int conn_guard(struct netd_conn *conn, int (*fn)(struct netd_conn *conn))
 		conn->escape = &here;
 		rc = fn(conn);
 	} else {
-		rc = -ECONNABORTED;
+		rc = CONN_FATAL;
 	}
 	conn->escape = outer;
 	return rc;
@@ -132,12 +132,13 @@ static bool refused_by_rules(struct netd_conn *conn)
 	return !conn->verdict->allowed;
 }
 
-/* Why run() returned rc: the words of the call that failed, when it was that one. */
+/* Why a callback returned rc: the words of the call that failed, when it was that one. Many return
+ * -1 for any failure. */
 static const char *end_words(const struct netd_conn *conn, int rc)
 {
-	if (conn->err.code == rc)
+	if (conn->err.code == rc || (rc == -1 && conn->err.code))
 		return conn->err.text;
-	return rc == -1 && conn->err.code ? conn->err.text : error_words(rc);
+	return rc == -1 ? "-1 was returned" : error_words(rc);
 }
 
 /* open, accept, run: the part of the conversation that belongs to the service. */
@@ -149,19 +150,24 @@ static enum conn_end call_service(struct netd_conn *conn)
 	if (service->open) {
 		rc = conn_guard(conn, service->open);
 		if (rc < 0) {
-			netd_error(conn, "set-up failed: %s", error_words(rc));
+			if (rc != CONN_FATAL) /* netd_fatal() has logged */
+				netd_error(conn, "set-up failed: %s", end_words(conn, rc));
 			return CONN_SKIPPED;
 		}
 	}
-	if (service->accept && conn_guard(conn, service->accept) <= 0) {
-		netd_error(conn, "refused by the service");
-		return CONN_REFUSED;
+	if (service->accept) {
+		rc = conn_guard(conn, service->accept);
+		if (rc <= 0) {
+			if (rc != CONN_FATAL)
+				netd_error(conn, "refused by the service");
+			return CONN_REFUSED;
+		}
 	}
 	netd_debug(conn, "accepted");
 	rc = conn_guard(conn, service->run);
 	if (rc >= 0)
 		return CONN_SERVED;
-	if (rc != -ECONNABORTED) /* netd_fatal() has logged */
+	if (rc != CONN_FATAL)
 		netd_error(conn, "ended in error: %s", end_words(conn, rc));
 	return CONN_FAILED;
 }

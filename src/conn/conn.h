@@ -17,6 +17,7 @@
 #include "log/log.h"
 #include "netdaemon.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -57,6 +58,7 @@ struct conn_defer; /* a deferred function or an allocation; defer.c */
 struct netd_conn {
 	const struct conn_env *env;
 	uint64_t id;
+	struct netd_conn *next;   /* in the accept loop's line of those that wait to be started */
 	struct netd_conn *parent; /* a dialled connection: on whose behalf; else NULL */
 	struct netd_conn **held; /* a dialled connection: what the parent will hang up at its end */
 
@@ -112,8 +114,10 @@ struct netd_conn *conn_free(struct netd_conn *conn);
 /* Record a failure on the connection; -ECANCELED and the like get their words. Returns code. */
 int conn_fail(struct netd_conn *conn, int code, const char *doing);
 
-/* Call fn with netd_fatal() landing here. Returns what fn returned, or -ECONNABORTED after a
- * netd_fatal(). */
+/* What conn_guard() returns after a netd_fatal(): no errno value. */
+#define CONN_FATAL INT_MIN
+
+/* Call fn with netd_fatal() landing here. Returns what fn returned, or CONN_FATAL. */
 int conn_guard(struct netd_conn *conn, int (*fn)(struct netd_conn *conn));
 
 /* Run deferred functions and free allocations made since mark (NULL: all). */

@@ -13,6 +13,9 @@
 #include <string.h>
 
 #define INPUT_FIRST 4096 /* the first buffer: most requests fit */
+/* The last one: a byte more than the longest line tells whether that line ends there, and a spare
+ * byte. */
+#define INPUT_LAST (NETD_LINE_MAX + 2)
 
 static size_t held(const struct conn_input *in)
 {
@@ -42,10 +45,8 @@ static int make_room(struct conn_input *in)
 		return 0;
 	}
 	size = in->size ? in->size * 2 : INPUT_FIRST;
-	if (size > NETD_LINE_MAX + 1)
-		size = NETD_LINE_MAX + 1;
-	if (size <= in->size)
-		return -EMSGSIZE;
+	if (size > INPUT_LAST)
+		size = INPUT_LAST; /* nobody asks for more than a byte beyond NETD_LINE_MAX */
 	data = realloc(in->data, size);
 	if (!data)
 		return -ENOMEM;
@@ -62,7 +63,7 @@ static ssize_t read_layers(struct netd_conn *conn, void *data, size_t size)
 
 	if (conn->in.eof)
 		return 0;
-	rc = netd_flush(conn);
+	rc = conn->out.used ? netd_flush(conn) : 0; /* a closed output does not end the input */
 	if (rc < 0)
 		return rc;
 	n = conn->top->ops->read(conn->top, data, size, conn->deadline);
@@ -79,11 +80,49 @@ static ssize_t fill(struct netd_conn *conn)
 	ssize_t n;
 
 	if (rc < 0)
-		return rc;
+		return conn_fail(conn, rc, "read");
 	n = read_layers(conn, in->data + in->end, in->size - in->end - 1);
 	if (n > 0)
 		in->end += (size_t)n;
 	return n;
+}
+
+/* The length of the line at the front, newline included; 0: none is complete yet. */
+static size_t find_line(struct conn_input *in)
+{
+	const char *line, *newline = NULL;
+
+	if (held(in) == 0)
+		return 0; /* there may be no buffer yet */
+	line = in->data + in->start;
+	if (held(in) > in->scanned)
+		newline = memchr(line + in->scanned, '\n', held(in) - in->scanned);
+	if (newline)
+		return (size_t)(newline - line) + 1;
+	in->scanned = held(in);
+	return 0;
+}
+
+/* Throw away the rest of a line that was too long. Returns 1 done, 0 end of input, -errno. */
+static ssize_t skip_line(struct netd_conn *conn)
+{
+	struct conn_input *in = &conn->in;
+
+	while (in->skipping) {
+		size_t length = find_line(in);
+		ssize_t n;
+
+		if (length > 0) {
+			in->skipping = false;
+			consume(in, length);
+			break;
+		}
+		consume(in, held(in));
+		n = fill(conn);
+		if (n <= 0)
+			return n;
+	}
+	return 1;
 }
 
 ssize_t netd_read(struct netd_conn *conn, void *buffer, size_t size)
@@ -93,6 +132,9 @@ ssize_t netd_read(struct netd_conn *conn, void *buffer, size_t size)
 
 	if (size == 0)
 		return 0;
+	n = skip_line(conn);
+	if (n <= 0)
+		return n;
 	if (held(in) == 0) {
 		if (size >= INPUT_FIRST)
 			return read_layers(conn, buffer, size); /* no copy for large reads */
@@ -123,41 +165,6 @@ ssize_t netd_read_exact(struct netd_conn *conn, void *buffer, size_t size)
 	return (ssize_t)done;
 }
 
-/* The length of the line at the front, newline included; 0: none is complete yet. */
-static size_t find_line(struct conn_input *in)
-{
-	const char *from = in->data + in->start + in->scanned;
-	const char *newline =
-	    held(in) > in->scanned ? memchr(from, '\n', held(in) - in->scanned) : NULL;
-
-	if (newline)
-		return (size_t)(newline - (in->data + in->start)) + 1;
-	in->scanned = held(in);
-	return 0;
-}
-
-/* Throw away the rest of a line that was too long. Returns 1 done, 0 end of input, -errno. */
-static ssize_t skip_line(struct netd_conn *conn)
-{
-	struct conn_input *in = &conn->in;
-
-	while (in->skipping) {
-		size_t length = find_line(in);
-		ssize_t n;
-
-		if (length > 0) {
-			in->skipping = false;
-			consume(in, length);
-			break;
-		}
-		consume(in, held(in));
-		n = fill(conn);
-		if (n <= 0)
-			return n;
-	}
-	return 1;
-}
-
 /* Find the next line in the buffer, reading as needed. Returns its length, 0, -errno. */
 static ssize_t next_line(struct netd_conn *conn)
 {
@@ -169,15 +176,15 @@ static ssize_t next_line(struct netd_conn *conn)
 	for (;;) {
 		size_t length = find_line(in);
 
-		if (length > 0)
-			return (ssize_t)length;
-		n = fill(conn);
-		if (n == -EMSGSIZE) {
+		if (length > NETD_LINE_MAX || (length == 0 && held(in) > NETD_LINE_MAX)) {
 			in->skipping = true;
 			return conn_fail(conn, -EMSGSIZE, "read");
 		}
+		if (length > 0)
+			return (ssize_t)length;
+		n = fill(conn);
 		if (n < 0)
-			return n == -ENOMEM ? conn_fail(conn, -ENOMEM, "read") : n;
+			return n;
 		if (n == 0)
 			return (ssize_t)held(in); /* the last line may lack its newline */
 	}

@@ -48,7 +48,8 @@ static int64_t socket_sendfile(struct layer *layer, int file, int64_t offset, in
 	while (rc == 0 && total < count) {
 		size_t chunk =
 		    count - total < SENDFILE_CHUNK ? (size_t)(count - total) : SENDFILE_CHUNK;
-		ssize_t n = os_sendfile(fd, file, &position, chunk);
+		bool late = deadline != NETD_NEVER && clock_ms() >= deadline;
+		ssize_t n = late ? -ETIMEDOUT : os_sendfile(fd, file, &position, chunk);
 
 		if (n == -EAGAIN || n == -EINTR)
 			rc = wait_writable(fd, deadline);

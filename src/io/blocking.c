@@ -33,36 +33,41 @@ static void blocking_detach(struct io_handle *handle)
 	(void)handle;
 }
 
+/* Has the interrupt something to say? *ready is without its descriptor after this. 0 or -errno. */
+static int ask_interrupt(const struct pollfd *interrupt, int *ready)
+{
+	if (interrupt->fd >= 0 && interrupt->revents)
+		(*ready)--;
+	else if (clock_ms() < interrupt_deadline())
+		return 0;
+	return interrupt_check();
+}
+
 /* Poll fds[count]; fds[count] is room for the interrupt. Returns the number ready, 0 at the
  * deadline, -ECANCELED, -EINTR or another -errno. */
 static int poll_interruptible(struct pollfd *fds, size_t count, int64_t deadline)
 {
 	for (;;) {
+		int64_t until = clock_earlier(deadline, interrupt_deadline());
 		nfds_t n = (nfds_t)count;
 		int ready, rc;
 
 		fds[count] = (struct pollfd){.fd = interrupt_fd(), .events = POLLIN};
 		if (fds[count].fd >= 0)
 			n++;
-		ready = poll(fds, n, clock_poll_timeout(deadline));
+		ready = poll(fds, n, clock_poll_timeout(until));
 		if (ready < 0) {
-			if (errno != EINTR)
-				return -errno;
-			rc = interrupt_eintr(&deadline);
-			if (rc < 0)
-				return rc;
-			continue;
+			rc = errno == EINTR ? interrupt_eintr() : -errno;
+			ready = 0;
+		} else {
+			rc = ask_interrupt(&fds[count], &ready);
 		}
-		if (n > count && fds[count].revents) {
-			rc = interrupt_check(&deadline);
-			if (rc < 0)
-				return rc;
-			ready--;
-		}
+		if (rc < 0)
+			return rc;
 		if (ready > 0)
 			return ready;
 		if (deadline != NETD_NEVER && clock_ms() >= deadline)
-			return interrupt_check(&deadline); /* the deadline may be that of a stop */
+			return 0;
 	}
 }
 
@@ -85,19 +90,19 @@ static int wait_flags(const struct io_handle *handle, int64_t deadline)
 }
 
 /* What a failed recv or send means: 0 try again, or -errno. */
-static int after_failure(const struct io_handle *handle, short events, int64_t *deadline)
+static int after_failure(const struct io_handle *handle, short events, int64_t deadline)
 {
 	int error, rc;
 
 	switch (errno) {
 	case EINTR:
-		return interrupt_eintr(deadline);
+		return interrupt_eintr();
 	case EAGAIN:
-		return wait_for(handle->fd, events, *deadline);
+		return wait_for(handle->fd, events, deadline);
 	default:
 		error = -errno;
 		/* A socket that a stop has shut down fails in ways of its own. */
-		rc = handle->cut ? interrupt_check(deadline) : 0;
+		rc = handle->cut ? interrupt_check() : 0;
 		return rc < 0 ? rc : error;
 	}
 }
@@ -116,8 +121,8 @@ static ssize_t blocking_recv(struct io_handle *handle, void *data, size_t size, 
 		if (n > 0 || (n == 0 && size == 0))
 			return n;
 		if (n == 0) /* the end, or the socket was cut by a stop */
-			return handle->cut ? interrupt_check(&deadline) : 0;
-		rc = after_failure(handle, POLLIN, &deadline);
+			return handle->cut ? interrupt_check() : 0;
+		rc = after_failure(handle, POLLIN, deadline);
 		if (rc < 0)
 			return rc;
 	}
@@ -142,7 +147,7 @@ static ssize_t blocking_send(struct io_handle *handle, struct iovec *iov, int co
 			io_advance(&iov, &count, (size_t)n);
 			continue;
 		}
-		rc = after_failure(handle, POLLOUT, &deadline);
+		rc = after_failure(handle, POLLOUT, deadline);
 		if (rc < 0)
 			return rc;
 	}

@@ -10,10 +10,13 @@ bool interrupt_exists(void);
 /* The descriptor to poll beside one's own; -1: none. */
 int interrupt_fd(void);
 
-/* Go on (0; *deadline may come forward) or give up (-ECANCELED)? */
-int interrupt_check(int64_t *deadline);
+/* When to ask interrupt_check() even if the descriptor says nothing; NETD_NEVER: not at all. */
+int64_t interrupt_deadline(void);
+
+/* Go on (0) or give up (-ECANCELED)? */
+int interrupt_check(void);
 
 /* The same after a system call returned EINTR; -EINTR when the handler shall see it. */
-int interrupt_eintr(int64_t *deadline);
+int interrupt_eintr(void);
 
 #endif

@@ -33,14 +33,19 @@ int interrupt_fd(void)
 	return interrupt ? interrupt->get_fd(interrupt->arg) : -1;
 }
 
-int interrupt_check(int64_t *deadline)
+int64_t interrupt_deadline(void)
 {
-	return interrupt ? interrupt->check(interrupt->arg, deadline) : 0;
+	return interrupt ? interrupt->deadline(interrupt->arg) : NETD_NEVER;
 }
 
-int interrupt_eintr(int64_t *deadline)
+int interrupt_check(void)
 {
-	int rc = interrupt_check(deadline);
+	return interrupt ? interrupt->check(interrupt->arg) : 0;
+}
+
+int interrupt_eintr(void)
+{
+	int rc = interrupt_check();
 
 	if (rc == 0 && interrupt && interrupt->deliver_eintr)
 		return -EINTR;

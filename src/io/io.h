@@ -45,13 +45,15 @@ const struct io_ops *io_get_ops(void);
 
 /*
  * Ends the waits of this process when the server stops. get_fd gives a descriptor that is readable
- * when check should be called (-1: none). check tells whether the server stops now (-ECANCELED) or
- * the wait goes on (0); it may bring *deadline forward. deliver_eintr: a signal ends a wait with
- * -EINTR (catchint off). Borrowed until replaced; NULL: no interrupt.
+ * when check should be called (-1: none), deadline a moment at which it should be. check tells
+ * whether the server stops now (-ECANCELED) or the wait goes on (0); after the first -ECANCELED the
+ * descriptor stays readable. deliver_eintr: a signal ends a wait with -EINTR (catchint off).
+ * Borrowed until replaced; NULL: no interrupt.
  */
 struct io_interrupt {
 	int (*get_fd)(void *arg);
-	int (*check)(void *arg, int64_t *deadline);
+	int64_t (*deadline)(void *arg);
+	int (*check)(void *arg);
 	void *arg;
 	bool deliver_eintr;
 };

@@ -24,7 +24,7 @@ static const struct file_kind {
 	const char *words;
 } file_kinds[] = {
     {S_IFREG, "a regular file"}, {S_IFLNK, "a symbolic link"}, {S_IFDIR, "a directory"},
-    {S_IFIFO, "a FIFO"},	 {S_IFCHR, "a device"},	       {S_IFBLK, "a device"},
+    {S_IFIFO, "a FIFO"},         {S_IFCHR, "a device"},        {S_IFBLK, "a device"},
 };
 
 static const char *kind_words(mode_t mode)

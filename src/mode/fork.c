@@ -32,13 +32,21 @@ static int child_signal_fd(void *arg)
 	return signals_fd();
 }
 
-static int child_check(void *arg, int64_t *deadline)
+static int64_t child_deadline(void *arg)
+{
+	(void)arg;
+	return NETD_NEVER; /* the parent watches the time */
+}
+
+static int child_check(void *arg)
 {
 	struct worker *worker = arg;
 
-	(void)deadline; /* the parent watches the time */
 	life_update_child(worker->life);
-	return life_phase(worker->life) == PHASE_STOP ? -ECANCELED : 0;
+	if (life_phase(worker->life) != PHASE_STOP)
+		return 0;
+	signals_wake(); /* the next wait must see it as well */
+	return -ECANCELED;
 }
 
 /* Let go of everything that is the accepting process's. */
@@ -54,6 +62,7 @@ static void enter_child(struct worker *worker)
 		pidfile_forget(worker->pidfile);
 	children_finish(children_of(worker));
 	worker->interrupt.get_fd = child_signal_fd;
+	worker->interrupt.deadline = child_deadline;
 	worker->interrupt.check = child_check;
 }
 
@@ -101,6 +110,7 @@ static int fork_start(struct worker *worker)
 	worker->mode = children;
 	worker->interrupt = (struct io_interrupt){
 	    .get_fd = worker_signal_fd,
+	    .deadline = worker_deadline,
 	    .check = worker_check,
 	    .arg = worker,
 	    .deliver_eintr = !worker->settings->catchint,

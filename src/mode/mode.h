@@ -1,6 +1,6 @@
 /*
  * mode.h - the seam between "a connection was accepted" and "conn_serve() is called beside the
- * others". A mode is a row of operations; the one accept loop (accept.c) drives any of them;
+ * others". A mode is a row of operations; the one accept loop (worker.c) drives any of them;
  * prefork (prefork.c) runs several accept loops in processes of their own.
  *
  *   worker_run: poll listeners -> accept -> job -> ops->run -> job_run: conn_serve
@@ -67,7 +67,8 @@ struct worker {
 	const struct mode_ops *ops;
 	void *mode; /* the mode's own */
 	struct io_interrupt interrupt;
-	struct netd_conn *pending; /* accepted, but could not be started yet */
+	struct netd_conn *waiting; /* accepted, but not started yet; oldest first */
+	bool door_closed;          /* the listeners are closed for good */
 	uint64_t last_id;          /* of a connection */
 	int64_t paused_until;      /* out of descriptors, threads ...: accept nothing before */
 	int64_t loop_at;           /* next turn of service.loop; NETD_NEVER: none */
@@ -86,7 +87,8 @@ int worker_run(struct worker *worker);
  * signals move the life on. For struct io_interrupt; arg is the worker.
  */
 int worker_signal_fd(void *arg);
-int worker_check(void *arg, int64_t *deadline);
+int64_t worker_deadline(void *arg);
+int worker_check(void *arg);
 
 /* Start a job by the worker's mode, counted as active until its job_end(). Any thread. */
 int worker_start_job(struct worker *worker, const struct job *job);

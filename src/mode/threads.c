@@ -231,12 +231,17 @@ static int stop_fd(void *arg)
 	return pool_of(worker)->stop_pipe[0];
 }
 
-static int stop_check(void *arg, int64_t *deadline)
+static int64_t stop_deadline(void *arg)
+{
+	return in_accepting_thread(arg) ? worker_deadline(arg) : NETD_NEVER;
+}
+
+static int stop_check(void *arg)
 {
 	struct worker *worker = arg;
 
 	if (in_accepting_thread(worker))
-		return worker_check(worker, deadline);
+		return worker_check(worker);
 	return life_phase(worker->life) == PHASE_STOP ? -ECANCELED : 0;
 }
 
@@ -267,6 +272,7 @@ static int threads_start(struct worker *worker)
 	worker->mode = pool;
 	worker->interrupt = (struct io_interrupt){
 	    .get_fd = stop_fd,
+	    .deadline = stop_deadline,
 	    .check = stop_check,
 	    .arg = worker,
 	    .deliver_eintr = !worker->settings->catchint,

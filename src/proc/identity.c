@@ -14,14 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ENTRY_FIRST 1024	/* bytes for one entry of the database: most fit */
+#define ENTRY_FIRST 1024        /* bytes for one entry of the database: most fit */
 #define ENTRY_MAX (1024 * 1024) /* large groups have been seen, but not this large */
-#define ID_MAX 4294967294LL	/* the next one is -1: "leave it" to the system calls */
+#define ID_MAX 4294967294LL     /* the next one is -1: "leave it" to the system calls */
 
 /* One entry of the user or group database. */
 struct entry {
 	bool found;
-	int64_t id;	 /* uid or gid */
+	int64_t id;      /* uid or gid */
 	int64_t primary; /* a user's group */
 	char name[64];
 };

@@ -31,7 +31,8 @@ struct drop {
 	bool coredump;
 };
 
-/* --------------------------------------------------------------------------------------- chroot */
+/* ---------------------------------------------------------------------------------------- chroot
+ */
 
 static int refuse_directory(int fd, struct err *err)
 {
@@ -124,20 +125,21 @@ static int enter_chroot(const char *path, struct err *err)
 /* -------------------------------------------------------------------------------------- changing
  */
 
-/* What the identity asks for must mean something, and be ours to do. */
+/* What the identity asks for must mean something, and be ours to do. A group is set from here on.
+ */
 static int check_request(struct drop *drop, struct err *err)
 {
 	const struct identity *id = drop->identity;
 
 	if (id->set_uid && !id->set_gid)
 		return err_set(err, -EINVAL, "no group is known for user %s", id->user);
-	if ((id->set_uid && id->uid == (uid_t)-1) || (id->set_gid && id->gid == (gid_t)-1))
+	if ((id->set_uid && id->uid == (uid_t)-1) || id->gid == (gid_t)-1)
 		return err_set(err, -EINVAL, "-1 is neither a user nor a group");
 	if (drop->root)
 		return 0;
 	if (id->set_uid && os_uid_is(id->uid) != 1)
 		return err_set(err, -EPERM, "only root can become user %s", id->user);
-	if (id->set_gid && os_gid_is(id->gid) != 1)
+	if (os_gid_is(id->gid) != 1)
 		return err_set(err, -EPERM, "only root can become group %s", id->group);
 	return 0;
 }
@@ -195,7 +197,7 @@ static int forbid_new_privileges(struct drop *drop, struct err *err)
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------ making sure
+/* ----------------------------------------------------------------------------------- making sure
  */
 
 static int verify_ids(struct drop *drop, struct err *err)
@@ -255,9 +257,16 @@ static int settle_core_dumps(struct drop *drop, struct err *err)
 
 /* The order is security rule 1. */
 static int (*const drop_steps[])(struct drop *drop, struct err *err) = {
-    check_request,      replace_groups,        become_group, become_user,
-    clear_capabilities, forbid_new_privileges, verify_ids,   verify_capabilities,
-    verify_no_way_back, settle_core_dumps,
+    check_request,         /* nothing has changed yet */
+    replace_groups,        /* while we still may */
+    become_group,          /* likewise */
+    become_user,           /* capabilities stay a moment longer */
+    clear_capabilities,    /* bounding and ambient sets too */
+    forbid_new_privileges, /* not by exec either */
+    verify_ids,            /* all three, and the groups */
+    verify_capabilities,   /* every set */
+    verify_no_way_back,    /* tried, not believed */
+    settle_core_dumps,     /* a change of user has turned them off */
 };
 
 int privileges_drop(const struct identity *identity, const char *chroot_dir, bool coredump,

@@ -51,7 +51,7 @@ int privileges_drop(const struct identity *identity, const char *chroot_dir, boo
 
 /* Open and locked for the life of the server. */
 struct pidfile {
-	int fd;	     /* -1: none */
+	int fd;      /* -1: none */
 	char *path;  /* owned; absolute */
 	pid_t owner; /* the process that may remove it */
 };
@@ -100,6 +100,13 @@ int signals_fd(void);
 
 /* The writable end, for wake-ups by other threads and children: write one byte. */
 int signals_wake_fd(void);
+
+/* Write that byte. */
+void signals_wake(void);
+
+/* The next signal of this kind is answered as usual; the one after it does what the system does by
+ * itself. */
+void signals_answer_once(enum signal_event event);
 
 /* Empty the pipe. Call it before the flags are taken. */
 void signals_drain(void);

@@ -29,11 +29,11 @@ static const int signal_numbers[SIGNAL_COUNT] = {
 
 /* The one set of this process. */
 static struct {
-	_Atomic uint64_t pipe;		/* readable end << 32 | writable end, or NO_PIPE */
-	atomic_int owner;		/* the process whose flags these are; 0: not open */
+	_Atomic uint64_t pipe;          /* readable end << 32 | writable end, or NO_PIPE */
+	atomic_int owner;               /* the process whose flags these are; 0: not open */
 	atomic_int flags[SIGNAL_COUNT]; /* 0, 1, MANY or a little more */
 	atomic_int early[SIGNAL_COUNT]; /* came in a child before signals_child() */
-	bool child;			/* signals_child() was called, signals_open() not since */
+	bool child;                     /* signals_child() was called, signals_open() not since */
 	struct sigaction old[SIGNAL_COUNT], old_pipe;
 	sigset_t old_mask;
 } set = {.pipe = NO_PIPE};
@@ -57,7 +57,7 @@ static void close_pipe(uint64_t pipe)
 }
 
 /* Announce a flag. A pipe too full for this byte is readable anyway. */
-static void wake(void)
+void signals_wake(void)
 {
 	uint64_t pipe = atomic_load(&set.pipe);
 
@@ -80,7 +80,7 @@ static void on_signal(int signo)
 		if (signal_numbers[i] == signo)
 			raise_flag(mine ? &set.flags[i] : &set.early[i]);
 	if (mine)
-		wake();
+		signals_wake();
 	errno = saved;
 }
 
@@ -91,9 +91,9 @@ static void our_signals(sigset_t *mask)
 		sigaddset(mask, signal_numbers[i]);
 }
 
-static void handle(int signo)
+static void handle(int signo, int flags)
 {
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_NOCLDSTOP};
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = flags};
 
 	sigemptyset(&action.sa_mask);
 	sigaction(signo, &action, NULL);
@@ -109,7 +109,7 @@ static void install(void)
 		sigaction(signal_numbers[i], NULL, &set.old[i]);
 		/* nohup asked for this; every other signal is ours to answer. */
 		if (i != SIGNAL_HUP || set.old[i].sa_handler != SIG_IGN)
-			handle(signal_numbers[i]);
+			handle(signal_numbers[i], SA_NOCLDSTOP);
 	}
 }
 
@@ -154,7 +154,7 @@ static uint64_t get_pipe(int *rc)
 	}
 	/* A handler that ran before the exchange had nowhere to write. */
 	if (any_flag_up())
-		wake();
+		signals_wake();
 	return fresh;
 }
 
@@ -184,7 +184,7 @@ static int open_in_child(void)
 	get_pipe(&rc);
 	if (rc < 0)
 		return rc;
-	handle(SIGCHLD);
+	handle(SIGCHLD, SA_NOCLDSTOP);
 	set.child = false;
 	return 0;
 }
@@ -246,6 +246,11 @@ void signals_drain(void)
 	do
 		n = read(readable_end(pipe), bytes, sizeof bytes);
 	while (n > 0 || (n < 0 && errno == EINTR));
+}
+
+void signals_answer_once(enum signal_event event)
+{
+	handle(signal_numbers[event], (int)SA_RESETHAND);
 }
 
 int signals_take(enum signal_event event)

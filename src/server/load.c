@@ -26,7 +26,9 @@ static void add_warning(void *arg, int line, int column, const char *text)
 static int load_access(struct netd_server *server)
 {
 	struct value_warn warn = {.warn = add_warning, .arg = server};
-	const char *origin = server->settings.configfile ? server->settings.configfile : "clients";
+	const char *where = conf_where(&server->settings, "clients");
+	bool from_file = server->settings.configfile && strncmp(where, "attribute", 9) != 0;
+	const char *origin = from_file ? server->settings.configfile : where;
 
 	return access_new(&server->access, server->settings.clients, origin, &warn, &server->err);
 }
@@ -58,7 +60,9 @@ static int add_local_tcp(struct netd_server *server)
 
 	snprintf(text, sizeof text, bare_v6 ? "tcp:[%s]:%s" : "tcp:%s:%s", host,
 		 settings->localport);
-	return add_address(server, conf_where(settings, "localaddr"), text);
+	return add_address(server,
+			   conf_where(settings, settings->localaddr ? "localaddr" : "localport"),
+			   text);
 }
 
 static int add_local_unix(struct netd_server *server)

@@ -76,6 +76,7 @@ int netd_main(const struct netd_service *service, const struct netd_config *conf
 		fprintf(stderr, "%s: %s\n", argc > 0 ? argv[0] : "netdaemon", strerror(errno));
 		return EXIT_RUN;
 	}
+	server->owns_process = true;
 	rc = netd_server_load(server);
 	if (rc < 0) {
 		complain(server, service);

@@ -75,7 +75,8 @@ static int open_signals(struct netd_server *server)
 static void close_signals(struct netd_server *server)
 {
 	close(atomic_exchange(&server->wake_fd, -1));
-	signals_close();
+	if (!server->owns_process) /* a SIGTERM that comes now must not spoil the exit status */
+		signals_close();
 }
 
 static int drop(struct netd_server *server)

@@ -7,6 +7,7 @@
 #include "testkit/testkit.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,6 +122,10 @@ int netd_test_talk(const struct netd_service *service, const struct netd_config 
 		return rc;
 	log.debug = server->settings.debug;
 	end = netd_server_load(server);
+	if (end > 0) /* --help and the like */
+		end = netd_server_fail(server, -EINVAL, "nothing to run");
+	if (end < 0)
+		fprintf(stderr, "%s: %s\n", service->name, netd_server_error(server));
 	if (end == 0)
 		end = log_open(&server->log, &log, &server->err);
 	if (end == 0)

@@ -28,7 +28,7 @@ import threading
 import time
 
 PATIENCE = float(os.environ.get('TEST_PATIENCE', '15'))  # seconds; slow machines need more
-LISTENING = re.compile(r'\b(tcp:\S+?:\d+|unix:[^\s,]+)')
+LISTENING = re.compile(r'\b(tcp:(?:\[[^]]*\]|[^\s:]*):\d+|unix:[^\s,]+)')
 SANITIZER = re.compile(r'(Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|: runtime error: ')
 
 _running = []

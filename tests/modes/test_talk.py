@@ -1,5 +1,6 @@
 """test_talk.py - what a handler can do with its connection: the same in every mode."""
 import os
+import re
 import socket
 import tempfile
 import unittest
@@ -222,7 +223,9 @@ class Knowing(InEveryMode):
 
     def test_an_ipv6_peer(self):
         with self.server('--bind', 'tcp:[::1]:0', '--bind', 'tcp:*:0') as server:
-            with server.client() as client:
+            server.wait_for_log('listening on', count=2)
+            server.addresses = re.findall(r'listening on (\S+)', '\n'.join(server.log))
+            with server.client() as client:  # to the first address
                 client.send(b'peer\n').expect_line(r'host=::1 .* text=\[::1\]:\d+ '
                                                    r'local=tcp:\[::1\]:\d+ .*')
             with server.client(address=server.addresses[1]) as client:  # v4 on the dual stack
@@ -245,7 +248,7 @@ class Knowing(InEveryMode):
                 { mask => '^127\\.0\\.0\\.3$', accept => 0 },
                 { net => '127.0.0.0/30', accept => 1 } ] }""")
             file.flush()
-            with self.server('--configfile', file.name) as server:
+            with self.server('--configfile', file.name, '--localport', '0') as server:
                 with server.client(source='127.0.0.2') as client:
                     client.send(b'client group\nclient level\nclient none\n')
                     client.expect(b'1 staff\n1 7\n1 -\n')

@@ -25,6 +25,12 @@
 #define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define NO_ARGS ((const char *const[]){NULL})
 
+#ifdef HAVE_YAML
+#define READS_YAML true
+#else
+#define READS_YAML false
+#endif
+
 /* One option of each type. */
 static const struct netd_option fixture_options[] = {
     {.name = "base",

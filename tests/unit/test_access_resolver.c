@@ -24,8 +24,7 @@
 
 #include <cmocka.h>
 
-/* ----------------------------------------------------------------------------------- the library
- */
+/* -------------------------------------------------------------------------------- the library */
 
 /* Children of the tests start helpers of their own; the thread sanitizer would not let them. */
 const char *__tsan_default_options(void);
@@ -52,7 +51,8 @@ static struct {
 	sigset_t mask;            /* the signals that a helper blocks */
 } dns = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
-static bool calloc_fails, strdup_fails, thread_fails;
+static bool calloc_fails, strdup_fails;
+static atomic_bool helpers_fail; /* threads of the tests, which have no attributes, do start */
 
 int __real_getnameinfo(const struct sockaddr *address, socklen_t size, char *host,
 		       socklen_t host_size, char *service, socklen_t service_size, int flags);
@@ -169,11 +169,10 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *),
 			  void *arg)
 {
-	return thread_fails ? EAGAIN : __real_pthread_create(thread, attr, run, arg);
+	return helpers_fail && attr ? EAGAIN : __real_pthread_create(thread, attr, run, arg);
 }
 
-/* ------------------------------------------------------------------------------------- the tools
- */
+/* ---------------------------------------------------------------------------------- the tools */
 
 /* DNS as it should be: host.example is 192.0.2.7 and 2001:db8::7. */
 static int honest(void **state)
@@ -245,8 +244,7 @@ static void wait_for_a_free_helper(void)
 		sched_yield();
 }
 
-/* ----------------------------------------------------------------------------------------- tests
- */
+/* -------------------------------------------------------------------------------------- tests */
 
 static void rule12_a_name_that_leads_back_is_confirmed(void **state)
 {
@@ -358,62 +356,114 @@ static void rule12_no_deadline_means_five_seconds(void **state)
 	shut(false);
 }
 
-/* Ask in a child process: its exit status is the answer. leave: exit or _exit. */
+/*
+ * Ask in a child process: its exit status is the answer, -1 when it has none. leave: exit or _exit.
+ * The lock is held across the fork: a helper that is just leaving might have it.
+ */
 static int in_child(int (*ask)(void), void (*leave)(int))
 {
-	pid_t pid = fork();
 	int status = -1;
+	pid_t pid;
 
-	assert_true(pid >= 0);
+	pthread_mutex_lock(&dns.lock);
+	pid = fork();
+	if (pid == 0)
+		dns.changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+	pthread_mutex_unlock(&dns.lock);
 	if (pid == 0)
 		leave(ask());
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	return WEXITSTATUS(status);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/* Look up with no time at all: the helper is left behind. */
+static int leave_a_helper(void)
+{
+	struct strlist names = {0};
+
+	return names_until("192.0.2.7", 0, &names);
+}
+
+/* 1 when a name was found, once a helper is free. */
 static int finds_a_name(void)
 {
 	struct strlist names = {0};
 	int rc;
 
-	/* No helper of the parent is here to be let go. */
-	dns.changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
-	dns.shut = false;
-	rc = names_until("192.0.2.7", INT64_MAX, &names);
+	shut(false);
+	while ((rc = names_until("192.0.2.7", INT64_MAX, &names)) == -EAGAIN)
+		sched_yield();
 	strlist_finish(&names);
-	return rc == 1 ? 7 : 1;
+	return rc;
+}
+
+static int finds_a_name_at_once(void)
+{
+	struct strlist names = {0};
+
+	shut(false);
+	return names_until("192.0.2.7", INT64_MAX, &names) == 1 ? 7 : 8;
+}
+
+static void *fail_often(void *arg)
+{
+	struct strlist names = {0};
+
+	(void)arg;
+	for (int i = 0; i < 20000; i++)
+		names_until("192.0.2.7", 0, &names);
+	return NULL;
+}
+
+/* Many threads take a place at the same time, and give it back for want of a helper. */
+static void crowd(void)
+{
+	pthread_t threads[4];
+	size_t count = 0;
+
+	helpers_fail = true;
+	for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+		count += pthread_create(&threads[count], NULL, fail_often, NULL) == 0;
+	fail_often(NULL);
+	while (count > 0)
+		pthread_join(threads[--count], NULL);
+	helpers_fail = false;
+}
+
+/* How many helpers may hang; 99 for any other fault. */
+static int counts_helpers(void)
+{
+	int out = 0, rc;
+
+	honest(NULL);
+	crowd();
+	shut(true);
+	while ((rc = leave_a_helper()) == -ETIMEDOUT && out < 98)
+		out++;
+	if (rc != -EAGAIN)
+		return 99;
+	wait_entered(out);
+	if (leave_a_helper() != -EAGAIN)
+		return 99;
+	/* A forked child has none of them. */
+	if (in_child(finds_a_name_at_once, _exit) != 7)
+		return 99;
+	/* Those that come back make room. */
+	return finds_a_name() == 1 ? out : 99;
 }
 
 static void helpers_are_limited_per_process(void **state)
 {
-	struct strlist names = {0};
-	int out = 0, rc;
-
 	(void)state;
-	wait_for_a_free_helper();
-	dns.entered = 0;
-	shut(true);
-	while ((rc = names_until("192.0.2.7", 0, &names)) == -ETIMEDOUT)
-		assert_true(++out <= 32);
-	assert_int_equal(rc, -EAGAIN);
-	wait_entered(out);
-	assert_true(out > 0);
-	assert_int_equal(names_until("192.0.2.7", INT64_MAX, &names), -EAGAIN);
-	/* A forked child has none of them. */
-	assert_int_equal(in_child(finds_a_name, _exit), 7);
-	shut(false);
-	wait_for_a_free_helper();
-	assert_int_equal(names_of("192.0.2.7", "host.example"), 1);
+	assert_int_equal(in_child(counts_helpers, _exit), 32);
 }
 
 static int leaves_while_a_helper_hangs(void)
 {
-	struct strlist names = {0};
-
-	dns.entered = 0;
+	honest(NULL);
 	shut(true);
-	if (names_until("192.0.2.7", 0, &names) != -ETIMEDOUT)
+	if (leave_a_helper() != -ETIMEDOUT)
 		return 1;
 	wait_entered(1);
 	return 9;
@@ -443,10 +493,10 @@ static void helpers_take_no_signals(void **state)
 static void threads_that_cannot_start_leave_no_trace(void **state)
 {
 	(void)state;
-	thread_fails = true;
+	helpers_fail = true;
 	for (int i = 0; i < 40; i++) /* more than the limit: each place is given back */
 		assert_int_equal(names_of("192.0.2.7", NULL), -EAGAIN);
-	thread_fails = false;
+	helpers_fail = false;
 	assert_int_equal(dns.entered, 0);
 	assert_int_equal(names_of("192.0.2.7", "host.example"), 1);
 }

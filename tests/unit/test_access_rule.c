@@ -18,8 +18,7 @@
 
 #include <cmocka.h>
 
-/* ------------------------------------------------------------------- a user data base that
- * misbehaves */
+/* ----------------------------------------------------------- a user data base that misbehaves */
 
 /* What the next look-ups answer; 0: what the system says. */
 static int user_error;
@@ -41,8 +40,18 @@ int __wrap_getpwnam_r(const char *name, struct passwd *entry, char *room, size_t
 	return __real_getpwnam_r(name, entry, room, size, found);
 }
 
-/* ------------------------------------------------------------------------------------- the tools
- */
+/* ---------------------------------------------------------------------------------- the tools */
+
+int __real_getgrnam_r(const char *name, struct group *entry, char *room, size_t size,
+		      struct group **found);
+int __wrap_getgrnam_r(const char *name, struct group *entry, char *room, size_t size,
+		      struct group **found);
+int __wrap_getgrnam_r(const char *name, struct group *entry, char *room, size_t size,
+		      struct group **found)
+{
+	*found = NULL;
+	return user_error ? user_error : __real_getgrnam_r(name, entry, room, size, found);
+}
 
 /* All warnings since rules_from() was called, "LINE:COLUMN TEXT\n" each. */
 static char warned[4096];
@@ -116,7 +125,7 @@ static bool lets_in(const char *text, int64_t uid, int64_t gid)
 	return verdict.allowed;
 }
 
-/* ----------------------------------------------------------------------------- what is refused */
+/* ---------------------------------------------------------------------------- what is refused */
 
 static void rule10_what_is_no_list_of_maps_is_refused(void **state)
 {
@@ -240,6 +249,7 @@ static void a_broken_user_data_base_is_an_error(void **state)
 	user_needs = 0;
 	user_error = EIO;
 	refused("[{uid => 'root'}]", "F:1:22: clients rule 1: uid: root: Input/output error");
+	refused("[{gid => 'root'}]", "F:1:22: clients rule 1: gid: root: Input/output error");
 	user_error = 0;
 }
 
@@ -270,8 +280,7 @@ static void rule10_only_a_clear_yes_accepts(void **state)
 	refused("[{accept => {}}]", "F:1:25: clients rule 1: accept: found a map, expected 1 or 0");
 }
 
-/* ---------------------------------------------------------------------------- what draws a warning
- */
+/* ----------------------------------------------------------------------- what draws a warning */
 
 static void false_is_open_with_a_warning(void **state)
 {
@@ -324,8 +333,7 @@ static void other_slips_draw_a_warning(void **state)
 	      "1:39 clients rule 1: accepts: not a key of access rules, so it lets nobody in\n");
 }
 
-/* ------------------------------------------------------------------------- what a mask's text
- * tells */
+/* ------------------------------------------------------------------- what a mask's text tells */
 
 static void rule12_masks_about_addresses_need_no_name(void **state)
 {
@@ -393,6 +401,8 @@ static void rule12_masks_about_addresses_need_no_name(void **state)
 	    "[\\A1]",
 	    "[\\z1]",
 	    "[]a]",
+	    "[[1]",
+	    "[0-9A]:",
 
 	    "[1\\",
 	    "\\Qhost\\E1",
@@ -424,11 +434,10 @@ static void rule12_masks_about_addresses_need_no_name(void **state)
 static void anchors_are_seen_at_both_ends_of_each_alternative(void **state)
 {
 	static const char *const anchored[] = {
-	    "^a$",        "\\Aa\\z",   "^a\\Z",
-	    "^a$|^b$",    "^(a|b)$",   "^(?:a|(b|c))$",
-	    "^a\\$$",     "(?i)^a$",   "(?i)(?s)^a$|(?i)^b$",
-	    "^[$|]$",     "^\\Q|\\E$", "^[]|]$",
-	    "^(?#a|b)x$", "^$",        "^a(?=b|c)$",
+	    "^a$",           "\\Aa\\z",   "^a\\Z",  "^a$|^b$",    "^(a|b)$",
+	    "^(?:a|(b|c))$", "^a(?i)b$",  "^a\\$$", "(?i)^a$",    "(?i)(?s)^a$|(?i)^b$",
+	    "^[$|]$",        "^\\Q|\\E$", "^[]|]$", "^(?#a|b)x$", "^$",
+	    "^a(?=b|c)$",
 	};
 	static const char *const loose[] = {
 	    "",     "^", "$",     "a",     "^a",   "a$",   "^a|b$", "a|^b$", "^a$|b",

@@ -86,8 +86,8 @@ static void refused(const char *text, const char *words)
 
 static void other_forms_are_refused(void **state)
 {
-	static const char *const wrong[] = {"",	       "tcp",	   "unix",	"tcp;*:80",
-					    ":80",     "80",	   "/run/x",	"localhost:80",
+	static const char *const wrong[] = {"",        "tcp",      "unix",      "tcp;*:80",
+					    ":80",     "80",       "/run/x",    "localhost:80",
 					    "udp:*:1", "TCP:*:80", " tcp:*:80", "Unix:/x"};
 
 	(void)state;
@@ -121,8 +121,8 @@ static void ports_are_strict(void **state)
 static void ipv4_is_strict(void **state)
 {
 	static const char *const wrong[] = {
-	    "127.1",   "2130706433", "0x7f.1",	   "0x7f000001", "127.0.0.01", "127.0.0.256",
-	    "127.0.0", "1.2.3.4.5",  "0177.0.0.1", "a.1",	 "0x",	       "1",
+	    "127.1",   "2130706433", "0x7f.1",     "0x7f000001", "127.0.0.01", "127.0.0.256",
+	    "127.0.0", "1.2.3.4.5",  "0177.0.0.1", "a.1",        "0x",         "1",
 	};
 	char text[64];
 
@@ -136,8 +136,8 @@ static void ipv4_is_strict(void **state)
 static void ipv6_stands_in_brackets(void **state)
 {
 	static const char *const inside[] = {
-	    "",	       "127.0.0.1",   "localhost", "::g",  "1:2:3:4:5:6:7:8:9",
-	    "::1%",    "fe80::1%a b", "*",	   "[::1", "fe80::1%0123456789abcdef",
+	    "",        "127.0.0.1",   "localhost", "::g",  "1:2:3:4:5:6:7:8:9",
+	    "::1%",    "fe80::1%a b", "*",         "[::1", "fe80::1%0123456789abcdef",
 	    "::1%l%o", "::1/64",      " ::1",
 	};
 	char text[128];
@@ -157,7 +157,7 @@ static void ipv6_stands_in_brackets(void **state)
 
 static void host_names_are_strict(void **state)
 {
-	static const char *const wrong[] = {"-f", ".",	"a..b", ".a",	"a b",	"a\nb", "a/b",
+	static const char *const wrong[] = {"-f", ".",  "a..b", ".a",   "a b",  "a\nb", "a/b",
 					    "**", "*a", "::1]", "\x7f", "$(x)", "a,b"};
 	char text[64];
 

@@ -126,6 +126,8 @@ static void seconds_become_milliseconds(void **state)
 	assert_int_equal(ms, 1234);
 	assert_int_equal(num_parse_seconds("11", 10000, &ms), -ERANGE);
 	assert_int_equal(num_parse_seconds("99999999999999999999999", INT64_MAX, &ms), -ERANGE);
+	assert_int_equal(num_parse_seconds("9223372036854779", INT64_MAX, &ms), -ERANGE);
+	assert_int_equal(num_parse_seconds("922337203685476", INT64_MAX, &ms), 0);
 }
 
 static void deadlines_saturate(void **state)

@@ -185,7 +185,7 @@ static void the_file_is_named_by_attribute_or_command_line(void **state)
 	char first[160];
 
 	(void)state;
-	write_file("first.yml", "localport: 1\nuser: first", 24);
+	write_file("first", "{localport => 1, user => 'first'}", 33);
 	snprintf(first, sizeof first, "%s", fixture_path);
 	write_file("second", "{localport => 2};", 17);
 	assert_int_equal(load(NETD_CONFIG(.configfile = first), NO_ARGS), 0);
@@ -207,8 +207,10 @@ static void the_ending_chooses_the_syntax(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(yaml); i++) {
-		assert_int_equal(load_file(yaml[i], "debug: true"), 0);
-		assert_true(got.debug);
+		int rc = load_file(yaml[i], "debug: true");
+
+		assert_int_equal(rc, READS_YAML ? 0 : -ENOTSUP);
+		assert_true(rc < 0 || got.debug);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(perl); i++) {
 		assert_int_equal(load_file(perl[i], "{ debug => 1 }"), 0);
@@ -222,7 +224,8 @@ static void an_empty_file_says_nothing(void **state)
 	(void)state;
 	assert_int_equal(load_file("empty.conf", ""), 0);
 	assert_int_equal(load_file("empty.yaml", ""), 0);
-	assert_int_equal(load_file("comment.yaml", "# nothing\n"), 0);
+	if (READS_YAML)
+		assert_int_equal(load_file("comment.yaml", "# nothing\n"), 0);
 	assert_int_equal(load_file("hash.conf", "{}"), 0);
 }
 
@@ -274,6 +277,8 @@ static void rule03_what_a_file_must_not_say(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		if (!READS_YAML && strstr(cases[i].name, ".yaml"))
+			continue;
 		assert_int_equal(load_file(cases[i].name, cases[i].text), -EINVAL);
 		assert_words(cases[i].words);
 	}
@@ -287,7 +292,7 @@ static void errors_of_the_reader_name_the_file(void **state)
 	assert_int_equal(load_file("bad", "{\n  mode => system('x')\n}"), -EINVAL);
 	snprintf(begin, sizeof begin, "%s:2:11: ", fixture_path);
 	assert_memory_equal(got_err.text, begin, strlen(begin));
-	assert_int_equal(load_file("bad.yaml", "mode: [fork"), -EINVAL);
+	assert_int_equal(load_file("bad.yaml", "mode: [fork"), READS_YAML ? -EINVAL : -ENOTSUP);
 	snprintf(begin, sizeof begin, "%s:", fixture_path);
 	assert_memory_equal(got_err.text, begin, strlen(begin));
 }

@@ -3,42 +3,7 @@
  * and words, nothing leaked, and what stood before stands. Linked with --wrap for the allocators.
  */
 #include "conf_fixture.h"
-
-static long countdown = -1; /* calls until one fails; negative: none does */
-
-static bool fails(void)
-{
-	return countdown >= 0 && countdown-- == 0;
-}
-
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-char *__real_strdup(const char *text);
-char *__real_strndup(const char *text, size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-char *__wrap_strdup(const char *text);
-char *__wrap_strndup(const char *text, size_t size);
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-	return fails() ? NULL : __real_realloc(memory, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-	return fails() ? NULL : __real_strdup(text);
-}
-
-char *__wrap_strndup(const char *text, size_t size)
-{
-	return fails() ? NULL : __real_strndup(text, size);
-}
+#include "scarce.h"
 
 static char words[][80] = {"echo",       "--mode=ithreads", "--bind",    "tcp::1",
 			   "--bind=b",   "--title=x",       "--depth=3", "--localport=0",
@@ -57,10 +22,9 @@ static bool load_with_failure(long n)
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		argv[i] = i + 1 < ARRAY_LEN(words) ? words[i] : fixture_path;
 	conf_finish(&got);
-	countdown = n;
+	scarce_from(n);
 	rc = conf_load(&got, &fixture_service, config, (int)ARRAY_LEN(words), argv, &err);
-	spared = countdown >= 0;
-	countdown = -1;
+	spared = scarce_over();
 	if (spared) {
 		assert_int_equal(rc, 0);
 	} else if (rc < 0) {
@@ -95,6 +59,8 @@ static void loading_with_a_perl_file(void **state)
 static void loading_with_a_yaml_file(void **state)
 {
 	(void)state;
+	if (!READS_YAML)
+		skip();
 	every_allocation_may_fail("x.yaml", "group: g\nclients:\n- a: 1\n- b: [2]\nbind: [y, z]\n");
 }
 
@@ -113,10 +79,9 @@ static void refusing_without_memory(void **state)
 
 			snprintf(word, sizeof word, "%s", wrong[i]);
 			conf_finish(&got);
-			countdown = n;
+			scarce_from(n);
 			rc = conf_load(&got, &fixture_service, NULL, 2, argv, &err);
-			spared = countdown >= 0;
-			countdown = -1;
+			spared = scarce_over();
 			assert_true(rc == -EINVAL || rc == -ENOMEM);
 			assert_int_equal(err.code, rc);
 			assert_true(*err.text);
@@ -135,12 +100,11 @@ static void texts_without_memory(void **state)
 		int rc;
 
 		buf_init(&buf, 65536);
-		countdown = n;
+		scarce_from(n);
 		rc = conf_usage(&buf, &fixture_service);
 		if (rc == 0)
 			rc = conf_mdoc(&buf);
-		spared = countdown >= 0;
-		countdown = -1;
+		spared = scarce_over();
 		buf_finish(&buf);
 		assert_int_equal(rc, spared ? 0 : -ENOMEM);
 		if (spared)

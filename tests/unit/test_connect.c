@@ -27,7 +27,7 @@
 
 #include <cmocka.h>
 
-static char home[64];	   /* a directory of this run, the current one */
+static char home[64];      /* a directory of this run, the current one */
 static bool meet_yourself; /* connect(2) from the port it connects to */
 
 int hook_connect(int fd, const struct sockaddr *sa, socklen_t size) __asm__("connect");
@@ -189,26 +189,36 @@ static void the_next_address_is_tried(void **state)
 	assert_int_equal(dial(text, &polling, 5000), -ECONNREFUSED);
 }
 
-/* The first address does not answer: its queue is full. The second has its share of the time. */
+/* Waits as if the first address did not answer; keeps the deadlines it was given. */
+static int64_t deadlines[2];
+static int waits;
+
+static int first_is_silent(int fd, int64_t deadline)
+{
+	assert_in_range(waits, 0, 1);
+	deadlines[waits++] = deadline;
+	return waits == 1 ? -ETIMEDOUT : wait_by_poll(fd, deadline);
+}
+
 static void a_silent_address_leaves_time_for_the_next(void **state)
 {
+	const struct connector silent = {first_is_silent};
 	struct listeners list = {0};
-	int clients[32];
-	size_t count;
+	struct address address;
+	int64_t end = clock_deadline(10000);
 	char text[64];
 	int client;
 
 	(void)state;
-	opens(&list, "tcp:127.0.0.2:0", 1);
-	snprintf(text, sizeof text, "tcp:127.0.0.3%s", strrchr(list.items[0].text, ':'));
-	opens(&list, text, 4);
-	count = fill_queue(list.items[0].text, clients, ARRAY_LEN(clients));
+	opens(&list, "tcp:127.0.0.3:0", 4);
 	snprintf(text, sizeof text, "tcp:two4.test%s", strrchr(list.items[0].text, ':'));
-	client = dial(text, &polling, 200);
+	assert_int_equal(address_parse(&address, text, NULL), 0);
+	client = address_connect(&address, &silent, end, NULL);
 	assert_true(client >= 0);
 	close(client);
-	while (count > 0)
-		close(clients[--count]);
+	assert_int_equal(waits, 2);
+	assert_in_range(deadlines[0], end - 6000, end - 4000); /* half of the time */
+	assert_int_equal(deadlines[1], end);                   /* all that is left */
 	listeners_finish(&list);
 }
 

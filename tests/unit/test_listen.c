@@ -34,7 +34,7 @@
 /* -------------------------------------------------------------- system calls we have taken */
 
 static struct {
-	int bind_calls;	     /* counted */
+	int bind_calls;      /* counted */
 	int bind_fails_from; /* these calls, from 1, fail with bind_error; 0: none */
 	int bind_fails_to;
 	int bind_error;
@@ -75,10 +75,10 @@ int hook_resolve(const char *host, const char *port, const struct addrinfo *hint
 		const char *name, *first, *second;
 		int failure;
 	} names[] = {
-	    {"two.test", "127.0.0.1", "::1", 0},	{"two4.test", "127.0.0.2", "127.0.0.3", 0},
+	    {"two.test", "127.0.0.1", "::1", 0},        {"two4.test", "127.0.0.2", "127.0.0.3", 0},
 	    {"same.test", "127.0.0.1", "127.0.0.1", 0}, {"only6.test", "::1", "::1", 0},
-	    {"unknown.test", NULL, NULL, EAI_NONAME},	{"dead.test", NULL, NULL, EAI_AGAIN},
-	    {"memory.test", NULL, NULL, EAI_MEMORY},	{"system.test", NULL, NULL, EAI_SYSTEM},
+	    {"unknown.test", NULL, NULL, EAI_NONAME},   {"dead.test", NULL, NULL, EAI_AGAIN},
+	    {"memory.test", NULL, NULL, EAI_MEMORY},    {"system.test", NULL, NULL, EAI_SYSTEM},
 	    {"other.test", NULL, NULL, EAI_FAIL},
 	};
 	resolve_fn *real;

@@ -56,7 +56,8 @@ static int open_path(struct listeners *list, const char *path, const struct list
 {
 	struct address address = {.kind = ADDRESS_UNIX};
 
-	strncpy(address.path, path, sizeof address.path - 1);
+	assert_true(strlen(path) < sizeof address.path);
+	memcpy(address.path, path, strlen(path) + 1);
 	return listener_open(list, &address, config, err);
 }
 
@@ -96,7 +97,8 @@ static int connect_to(const char *path, int type)
 	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	assert_true(fd >= 0);
-	strncpy(sa.sun_path, path, sizeof sa.sun_path - 1);
+	assert_true(strlen(path) < sizeof sa.sun_path);
+	memcpy(sa.sun_path, path, strlen(path) + 1);
 	if (connect(fd, (const struct sockaddr *)&sa, sizeof sa) == 0)
 		return fd;
 	close(fd);

@@ -201,10 +201,27 @@ static void bad_documents_are_refused(void **state)
 
 	(void)state;
 	refuses(samples, ARRAY_LEN(samples));
-	refused("a: 1\nb\0", 7, "2:2: found a byte that is no text: NUL");
+	refused("a: 1\nb\0", 7, "2:2: found a NUL byte, expected text");
 	refused("\xFF\xFE"
 		"a\0",
-		4, "1:4: found a byte that is no text: NUL");
+		4, "1:4: found a NUL byte, expected text");
+}
+
+/* The length counts, not a NUL after it. */
+static void text_ends_where_it_ends(void **state)
+{
+	char *text = malloc(2);
+	struct value *tree;
+
+	(void)state;
+	memcpy(text, "[]", 2);
+	assert_int_equal(value_read_yaml(&tree, text, 2, NULL, NULL), 0);
+	value_free(tree);
+	refused(text, 1, "1:2: while parsing a flow node: did not find expected node content");
+	assert_int_equal(value_read_yaml(&tree, NULL, 0, NULL, NULL), 0);
+	assert_int_equal(tree->kind, VALUE_MAP);
+	value_free(tree);
+	free(text);
 }
 
 static void places_are_lines_and_bytes_from_1(void **state)
@@ -335,6 +352,21 @@ static void many_anchors_are_refused(void **state)
 	buf_finish(&text);
 }
 
+/* libyaml alone would take minutes for a file full of them. */
+static void many_directives_are_refused(void **state)
+{
+	char *text = tree_repeat("", "%TAG !a! b\n", 100000, "--- {}\n");
+
+	(void)state;
+	refused(text, strlen(text), "65:1: found one more %TAG, expected none");
+	free(text);
+	means(&(struct sample){"%TAG !a! tag:b,2000:\n--- {c: d}\n", "{c=<d>}"}, 1);
+	refuses(&(struct sample){"%TAG !a! tag:b,2000:\n--- !a!x {}\n",
+				 "2:5: found the tag 'tag:b,2000:x', expected none, or one of "
+				 "YAML's core that fits the value"},
+		1);
+}
+
 static void every_prefix_is_read_or_refused(void **state)
 {
 	static const char text[] = "%YAML 1.1\n---\na: &x [1, 'q', \"\\u00e9\", {b: c}]\n"
@@ -395,11 +427,13 @@ int main(void)
 	    cmocka_unit_test(bad_keys_are_refused),
 	    cmocka_unit_test(bad_documents_are_refused),
 	    cmocka_unit_test(places_are_lines_and_bytes_from_1),
+	    cmocka_unit_test(text_ends_where_it_ends),
 	    cmocka_unit_test(limits_hold),
 	    cmocka_unit_test(billion_laughs_are_refused),
 	    cmocka_unit_test(aliases_of_much_text_are_refused),
 	    cmocka_unit_test(aliases_do_not_deepen_past_the_limit),
 	    cmocka_unit_test(many_anchors_are_refused),
+	    cmocka_unit_test(many_directives_are_refused),
 	    cmocka_unit_test(every_prefix_is_read_or_refused),
 	    cmocka_unit_test(running_out_of_memory_is_an_error),
 #else
