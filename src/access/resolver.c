@@ -3,14 +3,16 @@
  * lead back to it?
  *
  * Happy path: a helper thread asks getnameinfo(3) for the name and getaddrinfo(3) for its
- * addresses; the caller waits on the job's condition variable until the job is done. Failure: at
- * the deadline the caller leaves; the helper keeps its half of the job, and frees it when the
- * library returns at last. So nobody ever waits for a dead server, and a hanging helper touches
- * nothing but its job: the process may exit, or fork, around it. No more than HELPERS_MAX of them
- * are out at a time; past that the name is simply unknown. What DNS says is checked byte by byte
- * before it is taken for a name.
+ * addresses; the caller waits at the job's pipe, as handlers wait for anything, until the job is
+ * done. Failure: at the deadline, or when the server stops, the caller leaves; the helper keeps its
+ * half of the job, and frees it when the library returns at last. So nobody ever waits for a dead
+ * server, and a hanging helper touches nothing but its job: the process may exit, or fork, around
+ * it. No more than HELPERS_MAX of them are out at a time; past that the name is simply unknown.
+ * What DNS says is checked byte by byte before it is taken for a name.
  */
 #include "access/rule.h"
+#include "netdaemon.h"
+#include "os/os.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -23,7 +25,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define HELPERS_MAX 32
@@ -63,7 +64,7 @@ static void helper_give(void)
 /* Shared by the caller and the helper; the last to leave frees it. */
 struct job {
 	pthread_mutex_t lock;
-	pthread_cond_t finished;
+	int finished[2]; /* a pipe: the helper writes a byte when it is done */
 	int references;
 	bool done;
 	int rc; /* 1: name is confirmed; 0: there is none; -errno */
@@ -71,21 +72,24 @@ struct job {
 	char name[NI_MAXHOST];
 };
 
-static struct job *job_new(const struct access_peer *peer)
+/* Returns 0 or -errno. */
+static int job_new(struct job **out, const struct access_peer *peer)
 {
 	struct job *job = calloc(1, sizeof *job);
-	pthread_condattr_t attr;
+	int rc;
 
 	if (!job)
-		return NULL;
+		return -ENOMEM;
+	rc = os_pipe(job->finished);
+	if (rc < 0) {
+		free(job);
+		return rc;
+	}
 	pthread_mutex_init(&job->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&job->finished, &attr);
-	pthread_condattr_destroy(&attr);
 	job->references = 2;
 	job->peer = *peer;
-	return job;
+	*out = job;
+	return 0;
 }
 
 static void job_leave(struct job *job)
@@ -97,7 +101,8 @@ static void job_leave(struct job *job)
 	pthread_mutex_unlock(&job->lock);
 	if (!last)
 		return;
-	pthread_cond_destroy(&job->finished);
+	close(job->finished[0]);
+	close(job->finished[1]);
 	pthread_mutex_destroy(&job->lock);
 	free(job);
 }
@@ -212,12 +217,14 @@ static void *helper(void *arg)
 {
 	struct job *job = arg;
 	int rc = look_up(&job->peer, job->name);
+	ssize_t n;
 
 	pthread_mutex_lock(&job->lock);
 	job->rc = rc;
 	job->done = true;
-	pthread_cond_signal(&job->finished);
 	pthread_mutex_unlock(&job->lock);
+	n = write(job->finished[1], "", 1);
+	(void)n; /* an empty pipe takes it, and its reading end is open as long as the job */
 	job_leave(job);
 	helper_give();
 	return NULL;
@@ -246,16 +253,17 @@ static int start(struct job *job)
 
 static int await(struct job *job, int64_t deadline)
 {
-	const struct timespec until = {
-	    .tv_sec = (time_t)(deadline / 1000),
-	    .tv_nsec = (long)(deadline % 1000) * 1000000,
-	};
-	int rc = 0;
+	struct netd_pollfd finished = {.fd = job->finished[0], .events = NETD_IN};
+	int rc;
 
+	do
+		rc = netd_poll(&finished, 1, deadline);
+	while (rc == -EINTR);
+	if (rc == 0)
+		rc = -ETIMEDOUT;
 	pthread_mutex_lock(&job->lock);
-	while (!job->done && rc == 0)
-		rc = pthread_cond_timedwait(&job->finished, &job->lock, &until);
-	rc = job->done ? job->rc : -ETIMEDOUT;
+	if (job->done)
+		rc = job->rc;
 	pthread_mutex_unlock(&job->lock);
 	return rc;
 }
@@ -271,9 +279,9 @@ static int system_names(void *arg, const struct access_peer *peer, int64_t deadl
 	access_peer_unmap(&plain);
 	if (plain.family != AF_INET && plain.family != AF_INET6)
 		return -EAFNOSUPPORT;
-	job = job_new(&plain);
-	if (!job)
-		return -ENOMEM;
+	rc = job_new(&job, &plain);
+	if (rc < 0)
+		return rc;
 	if (!helper_take()) {
 		rc = -EAGAIN;
 		goto unused;

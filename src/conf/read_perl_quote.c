@@ -294,17 +294,15 @@ int perl_number(struct perl_lex *lex, struct buf *out, bool negative)
 		count = based(lex, base, &value);
 		if (count < 0)
 			return fail_number(lex, mark, from, "a number of at most 64 bits");
-		rc = buf_addf(out, "%llu", (unsigned long long)value);
+		/* An octal number stays as it is written: localmode => 0660 means what it says, and
+		 * options in decimal refuse it, where Perl would quietly make 432 of it. */
+		rc = base == 8 ? buf_addf(out, value ? "0%llo" : "0", (unsigned long long)value)
+			       : buf_addf(out, "%llu", (unsigned long long)value);
 	}
 	if (rc < 0)
 		return perl_fail_memory(lex);
 	if (count == 0 || perl_is_word(perl_peek(lex, 0)) || perl_peek(lex, 0) == '.')
 		return fail_number(lex, mark, from, "a number, or text in quotes");
-	if (base == 8 && value > 7)
-		perl_warn(lex, mark,
-			  "a number that begins with 0 is octal, this one means %s; put "
-			  "it in quotes if that is not meant",
-			  buf_text(out));
 	if (negative && strcmp(buf_text(out), "0") != 0) {
 		if (add(lex, out, '-') < 0)
 			return -ENOMEM;

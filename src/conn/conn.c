@@ -16,10 +16,15 @@
 
 static struct netd_conn *conn_alloc(const struct conn_env *env, uint64_t id)
 {
-	struct netd_conn *conn = calloc(1, sizeof *conn);
+	struct netd_conn *conn = env->spare ? *env->spare : NULL;
 
+	if (conn)
+		*env->spare = NULL;
+	else
+		conn = malloc(sizeof *conn);
 	if (!conn)
 		return NULL;
+	memset(conn, 0, offsetof(struct netd_conn, first_input));
 	conn->env = env;
 	conn->id = id;
 	conn->io.fd = -1;
@@ -71,10 +76,15 @@ struct netd_conn *conn_free(struct netd_conn *conn)
 	}
 	if (conn->io.fd >= 0)
 		close(conn->io.fd);
-	free(conn->in.data);
-	free(conn->out.data);
+	if (conn->in.data != conn->first_input)
+		free(conn->in.data);
+	if (conn->out.data != conn->first_output)
+		free(conn->out.data);
 	free(conn->verdict);
-	free(conn);
+	if (conn->env->spare && !*conn->env->spare)
+		*conn->env->spare = conn;
+	else
+		free(conn);
 	return NULL;
 }
 

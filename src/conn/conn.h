@@ -35,7 +35,12 @@ struct conn_env {
 	const struct access *access;
 	const struct access_resolver *resolver;
 	struct conn_counters *counters;
+	struct netd_conn **spare; /* where one thread keeps a freed connection for the next one;
+				   * NULL: several threads make and free connections */
 };
+
+/* The first buffers are part of the connection: a short conversation takes no further memory. */
+#define CONN_FIRST_BUFFER 1024
 
 /* Bytes read from the peer and not yet taken: data[start..end). One spare byte follows end. */
 struct conn_input {
@@ -60,7 +65,6 @@ struct netd_conn {
 	uint64_t id;
 	struct netd_conn *next;   /* in the accept loop's line of those that wait to be started */
 	struct netd_conn *parent; /* a dialled connection: on whose behalf; else NULL */
-	struct netd_conn **held; /* a dialled connection: what the parent will hang up at its end */
 
 	struct io_handle io; /* fd -1: a conversation in memory */
 	struct layer socket; /* the bottom layer over io */
@@ -82,6 +86,9 @@ struct netd_conn {
 	jmp_buf *escape;             /* where netd_fatal() goes; NULL outside callbacks */
 	void *data;                  /* the author's */
 	struct err err;
+
+	char first_input[CONN_FIRST_BUFFER]; /* not cleared by conn_new() */
+	char first_output[CONN_FIRST_BUFFER];
 };
 
 /* How conn_serve() ended. */
@@ -119,6 +126,9 @@ int conn_fail(struct netd_conn *conn, int code, const char *doing);
 
 /* Call fn with netd_fatal() landing here. Returns what fn returned, or CONN_FATAL. */
 int conn_guard(struct netd_conn *conn, int (*fn)(struct netd_conn *conn));
+
+/* Take a deferred function back: what it was for is done. */
+void conn_undefer(struct netd_conn *conn, void (*fn)(void *arg), const void *arg);
 
 /* Run deferred functions and free allocations made since mark (NULL: all). */
 void conn_unwind(struct netd_conn *conn, const struct conn_defer *mark);

@@ -40,6 +40,20 @@ int netd_defer(struct netd_conn *conn, void (*fn)(void *arg), void *arg)
 	return 0;
 }
 
+void conn_undefer(struct netd_conn *conn, void (*fn)(void *arg), const void *arg)
+{
+	struct conn_defer **link = &conn->deferred;
+
+	while (*link && ((*link)->fn != fn || (*link)->arg != arg))
+		link = &(*link)->next;
+	if (*link) {
+		struct conn_defer *entry = *link;
+
+		*link = entry->next;
+		free(entry);
+	}
+}
+
 void *netd_alloc(struct netd_conn *conn, size_t size)
 {
 	struct conn_defer *entry = defer_push(conn, size);

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INPUT_FIRST 4096 /* the first buffer: most requests fit */
+#define READ_DIRECT 4096 /* a read of this size goes past the buffer */
 /* The last one: a byte more than the longest line tells whether that line ends there, and a spare
  * byte. */
 #define INPUT_LAST (NETD_LINE_MAX + 2)
@@ -31,12 +31,19 @@ static void consume(struct conn_input *in, size_t n)
 }
 
 /* Room for at least one more byte behind end, and a spare one for netd_chomp(). */
-static int make_room(struct conn_input *in)
+static int make_room(struct netd_conn *conn)
 {
+	struct conn_input *in = &conn->in;
+	bool inside = in->data == conn->first_input;
 	size_t size;
 	char *data;
 
-	if (in->data && in->end + 1 < in->size)
+	if (!in->data) {
+		in->data = conn->first_input;
+		in->size = sizeof conn->first_input;
+		return 0;
+	}
+	if (in->end + 1 < in->size)
 		return 0;
 	if (in->start > 0) {
 		memmove(in->data, in->data + in->start, held(in));
@@ -44,12 +51,14 @@ static int make_room(struct conn_input *in)
 		in->start = 0;
 		return 0;
 	}
-	size = in->size ? in->size * 2 : INPUT_FIRST;
+	size = in->size * 4;
 	if (size > INPUT_LAST)
 		size = INPUT_LAST; /* nobody asks for more than a byte beyond NETD_LINE_MAX */
-	data = realloc(in->data, size);
+	data = realloc(inside ? NULL : in->data, size);
 	if (!data)
 		return -ENOMEM;
+	if (inside)
+		memcpy(data, in->data, in->end);
 	in->data = data;
 	in->size = size;
 	return 0;
@@ -76,7 +85,7 @@ static ssize_t read_layers(struct netd_conn *conn, void *data, size_t size)
 static ssize_t fill(struct netd_conn *conn)
 {
 	struct conn_input *in = &conn->in;
-	int rc = make_room(in);
+	int rc = make_room(conn);
 	ssize_t n;
 
 	if (rc < 0)
@@ -136,7 +145,7 @@ ssize_t netd_read(struct netd_conn *conn, void *buffer, size_t size)
 	if (n <= 0)
 		return n;
 	if (held(in) == 0) {
-		if (size >= INPUT_FIRST)
+		if (size >= READ_DIRECT)
 			return read_layers(conn, buffer, size); /* no copy for large reads */
 		n = fill(conn);
 		if (n <= 0)

@@ -52,17 +52,25 @@ int netd_flush(struct netd_conn *conn)
 	return conn->out.used ? send_now(conn, NULL, 0) : 0;
 }
 
-static int make_buffer(struct netd_conn *conn)
+/* The first buffer, or the full one once more than that is gathered. 0 or -errno. */
+static int make_buffer(struct netd_conn *conn, size_t more)
 {
 	struct conn_output *out = &conn->out;
+	char *data;
 
 	if (out->error)
 		return conn_fail(conn, out->error, "write");
-	if (out->data)
+	if (!out->data) {
+		out->data = conn->first_output;
+		out->size = sizeof conn->first_output;
+	}
+	if (out->size == OUTPUT_SIZE || more <= out->size - out->used)
 		return 0;
-	out->data = malloc(OUTPUT_SIZE);
-	if (!out->data)
+	data = malloc(OUTPUT_SIZE);
+	if (!data)
 		return fail_output(conn, -ENOMEM);
+	memcpy(data, out->data, out->used);
+	out->data = data;
 	out->size = OUTPUT_SIZE;
 	return 0;
 }
@@ -70,12 +78,13 @@ static int make_buffer(struct netd_conn *conn)
 ssize_t netd_write(struct netd_conn *conn, const void *data, size_t size)
 {
 	struct conn_output *out = &conn->out;
-	int rc = make_buffer(conn);
+	int rc;
 
-	if (rc < 0)
-		return rc;
 	if (size > SSIZE_MAX)
 		return conn_fail(conn, -EINVAL, "write");
+	rc = make_buffer(conn, size);
+	if (rc < 0)
+		return rc;
 	if (size <= out->size - out->used) {
 		if (size)
 			memcpy(out->data + out->used, data, size);
@@ -91,7 +100,7 @@ ssize_t netd_vprintf(struct netd_conn *conn, const char *format, va_list args)
 	struct conn_output *out = &conn->out;
 	va_list again;
 	char *text;
-	ssize_t rc = make_buffer(conn);
+	ssize_t rc = make_buffer(conn, 0);
 	int n;
 
 	if (rc < 0)

@@ -81,6 +81,8 @@ const char *netd_peer_text(const struct netd_conn *conn)
 
 const char *netd_peer_name(const struct netd_conn *conn)
 {
+	if (conn->peer.family == AF_UNIX) /* "localhost" is for the rules only */
+		return NULL;
 	return conn->verdict && conn->verdict->name[0] ? conn->verdict->name : NULL;
 }
 

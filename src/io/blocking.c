@@ -2,9 +2,9 @@
  * blocking.c - waiting by blocking system calls: what single, fork and threads use.
  *
  * Happy path: one recv or sendmsg per operation. A socket that a stop will shut down (handle->cut)
- * is waited for inside that call. Any other wait tries without blocking first, then polls the
- * socket together with the interrupt's descriptor, so that a stop is never missed between a check
- * and a wait.
+ * is waited for inside that call, and so is any where a stop is told again until it is heard. Any
+ * other wait tries without blocking first, then polls the socket together with the interrupt's
+ * descriptor, so that a stop is never missed between a check and a wait.
  */
 #include "io/interrupt.h"
 #include "io/io.h"
@@ -81,12 +81,19 @@ static int wait_for(int fd, short events, int64_t deadline)
 	return rc < 0 ? rc : 0;
 }
 
-/* May the system call itself wait? Only where neither a deadline nor a stop would be missed. */
-static int wait_flags(const struct io_handle *handle, int64_t deadline)
+/*
+ * How the next system call may wait: 0, by itself, where neither a deadline nor a stop would be
+ * missed; else MSG_DONTWAIT, and poll after it. -ETIMEDOUT, -ECANCELED: the wait is over already.
+ */
+static int call_flags(const struct io_handle *handle, int64_t deadline)
 {
 	if (deadline != NETD_NEVER)
-		return MSG_DONTWAIT;
-	return handle->cut || !interrupt_exists() ? 0 : MSG_DONTWAIT;
+		return clock_ms() >= deadline ? -ETIMEDOUT : MSG_DONTWAIT;
+	if (handle->cut || !interrupt_exists())
+		return 0;
+	if (interrupt_repeats() && interrupt_deadline() == NETD_NEVER)
+		return interrupt_check();
+	return MSG_DONTWAIT;
 }
 
 /* What a failed recv or send means: 0 try again, or -errno. */
@@ -109,14 +116,13 @@ static int after_failure(const struct io_handle *handle, short events, int64_t d
 
 static ssize_t blocking_recv(struct io_handle *handle, void *data, size_t size, int64_t deadline)
 {
-	int flags = wait_flags(handle, deadline);
-
 	for (;;) {
+		int flags = call_flags(handle, deadline);
 		ssize_t n;
 		int rc;
 
-		if (deadline != NETD_NEVER && clock_ms() >= deadline)
-			return -ETIMEDOUT;
+		if (flags < 0)
+			return flags;
 		n = recv(handle->fd, data, size, flags);
 		if (n > 0 || (n == 0 && size == 0))
 			return n;
@@ -131,17 +137,17 @@ static ssize_t blocking_recv(struct io_handle *handle, void *data, size_t size, 
 static ssize_t blocking_send(struct io_handle *handle, struct iovec *iov, int count,
 			     int64_t deadline)
 {
-	int flags = wait_flags(handle, deadline) | MSG_NOSIGNAL;
 	ssize_t total = 0;
 
 	while (count > 0) {
 		struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+		int flags = call_flags(handle, deadline);
 		ssize_t n;
 		int rc;
 
-		if (deadline != NETD_NEVER && clock_ms() >= deadline)
-			return -ETIMEDOUT;
-		n = sendmsg(handle->fd, &message, flags);
+		if (flags < 0)
+			return flags;
+		n = sendmsg(handle->fd, &message, flags | MSG_NOSIGNAL);
 		if (n >= 0) {
 			total += n;
 			io_advance(&iov, &count, (size_t)n);

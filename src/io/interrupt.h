@@ -7,6 +7,9 @@
 
 bool interrupt_exists(void);
 
+/* Is a stop told again until it is heard? */
+bool interrupt_repeats(void);
+
 /* The descriptor to poll beside one's own; -1: none. */
 int interrupt_fd(void);
 

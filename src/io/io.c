@@ -57,6 +57,11 @@ bool interrupt_exists(void)
 	return interrupt != NULL;
 }
 
+bool interrupt_repeats(void)
+{
+	return interrupt && interrupt->repeats;
+}
+
 void io_advance(struct iovec **iov, int *count, size_t done)
 {
 	while (*count > 0 && done >= (*iov)->iov_len) {

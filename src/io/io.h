@@ -48,6 +48,8 @@ const struct io_ops *io_get_ops(void);
  * when check should be called (-1: none), deadline a moment at which it should be. check tells
  * whether the server stops now (-ECANCELED) or the wait goes on (0); after the first -ECANCELED the
  * descriptor stays readable. deliver_eintr: a signal ends a wait with -EINTR (catchint off).
+ * repeats: a stop comes by a signal that is sent again until it is heard, so that a wait may block
+ * in a system call of its own.
  * Borrowed until replaced; NULL: no interrupt.
  */
 struct io_interrupt {
@@ -55,7 +57,7 @@ struct io_interrupt {
 	int64_t (*deadline)(void *arg);
 	int (*check)(void *arg);
 	void *arg;
-	bool deliver_eintr;
+	bool deliver_eintr, repeats;
 };
 void io_set_interrupt(const struct io_interrupt *interrupt);
 

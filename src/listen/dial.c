@@ -21,12 +21,9 @@ static int wait_writable(int fd, int64_t deadline)
 }
 
 /* Deferred by the connection it was dialled for. */
-static void hang_up_held(void *arg)
+static void hang_up(void *arg)
 {
-	struct netd_conn **held = arg;
-
-	if (*held)
-		netd_hangup(*held);
+	netd_hangup(arg);
 }
 
 int netd_dial(struct netd_conn *conn, const char *text, int64_t deadline, struct netd_conn **out)
@@ -35,16 +32,12 @@ int netd_dial(struct netd_conn *conn, const char *text, int64_t deadline, struct
 	struct sockaddr_storage peer = {0};
 	socklen_t size = sizeof peer;
 	struct netd_conn *dialled = NULL;
-	struct netd_conn **held;
 	struct address address;
 	int rc = address_parse(&address, text, &conn->err);
 	int fd;
 
 	if (rc < 0)
 		return rc;
-	held = netd_alloc(conn, sizeof *held);
-	if (!held)
-		return -ENOMEM;
 	fd = address_connect(&address, &connector, deadline, &conn->err);
 	if (fd < 0)
 		return fd;
@@ -54,14 +47,13 @@ int netd_dial(struct netd_conn *conn, const char *text, int64_t deadline, struct
 		peer.ss_family = AF_UNIX;
 	rc = conn_new(&dialled, conn->env, fd, &peer, size, conn->id);
 	if (rc == 0)
-		rc = netd_defer(conn, hang_up_held, held);
+		rc = netd_defer(conn, hang_up, dialled);
 	if (rc < 0) {
 		conn_free(dialled);
 		return conn_fail(conn, rc, "dial");
 	}
 	dialled->parent = conn;
-	dialled->held = held;
-	*held = *out = dialled;
+	*out = dialled;
 	return 0;
 }
 
@@ -71,7 +63,7 @@ struct netd_conn *netd_hangup(struct netd_conn *dialled)
 		return NULL;
 	conn_unwind(dialled, NULL);
 	netd_flush(dialled);
-	*dialled->held = NULL;
+	conn_undefer(dialled->parent, hang_up, dialled);
 	return conn_free(dialled);
 }
 

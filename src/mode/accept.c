@@ -128,8 +128,8 @@ static bool accept_one(struct worker *worker, const struct listener *listener)
 		pause_accepting(worker, -rc, "connection dropped");
 		return false;
 	}
-	atomic_fetch_add(&worker->shared->counters.accepted, 1);
-	atomic_fetch_add(&worker->shared->slots[worker->slot].accepted, 1);
+	atomic_fetch_add(&worker->shared->page->counters.accepted, 1);
+	atomic_fetch_add(&worker->shared->page->slots[worker->slot].accepted, 1);
 	wait_in_line(worker, conn);
 	return true;
 }

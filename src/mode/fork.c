@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -34,8 +35,9 @@ static int child_signal_fd(void *arg)
 
 static int64_t child_deadline(void *arg)
 {
-	(void)arg;
-	return NETD_NEVER; /* the parent watches the time */
+	const struct worker *worker = arg;
+
+	return worker->life->stop_at; /* NETD_NEVER while the parent, who watches the time, lives */
 }
 
 static int child_check(void *arg)
@@ -49,21 +51,31 @@ static int child_check(void *arg)
 	return -ECANCELED;
 }
 
+/* Standard output only: fflush(NULL) costs a tenth of a fork, and would have each child print once
+ * more what another stream of the author's holds. */
+static void flush_output(void)
+{
+	if (__fpending(stdout) > 0)
+		fflush(stdout);
+}
+
 /* Let go of everything that is the accepting process's. */
 static void enter_child(struct worker *worker)
 {
 	signals_child();
 	life_fork(worker->life);
-	if (worker->in_child) /* spawned by a handler's process: never outlives it */
-		os_parent_death_signal(SIGKILL);
+	/* Spawned by a handler's process: never outlives it. A handler outlives the accepting
+	 * process, but no longer than a drain may take. */
+	os_parent_death_signal(worker->in_child ? SIGKILL : SIGTERM);
 	worker->in_child = true;
-	listeners_close(worker->listeners);
+	for (size_t i = 0; i < worker->listeners->count; i++)
+		close(worker->listeners->items[i].fd);
 	if (worker->pidfile)
 		pidfile_forget(worker->pidfile);
-	children_finish(children_of(worker));
 	worker->interrupt.get_fd = child_signal_fd;
 	worker->interrupt.deadline = child_deadline;
 	worker->interrupt.check = child_check;
+	worker->interrupt.repeats = true; /* fork_stop() is called again and again */
 }
 
 /* netd_spawn() in a handler made children of our own: this connection lasts as long as they. */
@@ -91,11 +103,14 @@ static void wait_for_spawned(struct worker *worker)
 
 static _Noreturn void child_main(struct worker *worker, const struct job *job)
 {
+	struct children spawned = {0};
+
 	enter_child(worker);
+	worker->mode = &spawned;
 	job_run(worker, job);
 	conn_free(job->conn);
 	wait_for_spawned(worker);
-	fflush(NULL); /* _exit() would lose what a handler printed */
+	flush_output(); /* _exit() would lose what a handler printed */
 	_exit(0);
 }
 
@@ -103,7 +118,7 @@ static _Noreturn void child_main(struct worker *worker, const struct job *job)
 
 static int fork_start(struct worker *worker)
 {
-	struct children *children = calloc(1, sizeof *children);
+	struct children *children = os_own_memory(sizeof *children);
 
 	if (!children)
 		return -ENOMEM;
@@ -127,7 +142,7 @@ static int fork_run(struct worker *worker, const struct job *job)
 
 	if (rc < 0)
 		return rc;
-	fflush(NULL); /* or the child would print it again */
+	flush_output(); /* or the child would print it again */
 	child.pid = fork();
 	if (child.pid < 0)
 		return -errno;
@@ -152,7 +167,7 @@ static void log_end(struct worker *worker, const struct child *child, int status
 	if (WIFSIGNALED(status) && life_phase(worker->life) == PHASE_STOP)
 		return; /* by us */
 	child_status_text(status, words, sizeof words);
-	atomic_fetch_add(&worker->shared->counters.failed, 1);
+	atomic_fetch_add(&worker->shared->page->counters.failed, 1);
 	log_write(worker->env->log, NETD_ERR, &context, "handler process %d %s", (int)child->pid,
 		  words);
 }
@@ -200,13 +215,14 @@ static void fork_kill(struct worker *worker)
 static bool fork_finish(struct worker *worker)
 {
 	children_finish(children_of(worker));
-	free(worker->mode);
+	os_own_memory_free(worker->mode, sizeof(struct children));
 	worker->mode = NULL;
 	return true;
 }
 
 const struct mode_ops mode_fork = {
     .name = "fork",
+    .one_thread = true,
     .start = fork_start,
     .run = fork_run,
     .reap = fork_reap,

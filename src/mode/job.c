@@ -17,7 +17,7 @@ const struct mode_ops *mode_find(const char *name)
 
 static struct shared_slot *slot_of(const struct worker *worker)
 {
-	return &worker->shared->slots[worker->slot];
+	return &worker->shared->page->slots[worker->slot];
 }
 
 uint64_t worker_active(const struct worker *worker)

@@ -9,6 +9,7 @@
 #include "proc/proc.h"
 
 #include <inttypes.h>
+#include <unistd.h>
 
 void life_init(struct life *life, struct log *log, struct shared *shared, int64_t timeout_ms,
 	       int64_t drain_ms, bool leads)
@@ -28,6 +29,7 @@ void life_fork(struct life *life)
 	life->leads = false;
 	life->child_ended = life->reopened = false;
 	life->stop_at = life->kill_at = NETD_NEVER; /* the parent decides */
+	life->parent = getppid();
 }
 
 enum phase life_phase(const struct life *life)
@@ -40,6 +42,10 @@ static void enter(struct life *life, enum phase phase, const char *why)
 	uint64_t active = shared_active(life->shared);
 	enum netd_level level = life->leads ? NETD_NOTICE : NETD_DEBUG;
 
+	/* First: whoever reads the line below may rely on it. */
+	atomic_store(&life->phase, phase);
+	if (life->leads)
+		atomic_store(&life->shared->page->phase, phase);
 	if (phase == PHASE_DRAIN) {
 		life->stop_at = clock_deadline(life->drain_ms);
 		log_write(life->log, level, NULL,
@@ -52,9 +58,6 @@ static void enter(struct life *life, enum phase phase, const char *why)
 		log_write(life->log, level, NULL, "%s: stopping now; %" PRIu64 " connections cut",
 			  why, active);
 	}
-	atomic_store(&life->phase, phase);
-	if (life->leads)
-		atomic_store(&life->shared->phase, phase);
 }
 
 void life_drain(struct life *life, const char *why)
@@ -95,10 +98,10 @@ void life_update(struct life *life)
 		life_drain(life, "SIGTERM");
 	if (signals_take(SIGNAL_INT))
 		stop(life, "SIGINT");
-	else if (terms > 1 || (terms && draining))
+	else if (life->leads && (terms > 1 || (terms && draining)))
 		stop(life, "second SIGTERM");
 	/* Only once: netd_server_stop() asks to drain, it does not shorten a drain. */
-	if (life->leads && atomic_load(&life->shared->stop_wanted))
+	if (life->leads && atomic_load(&life->shared->page->stop_wanted))
 		life_drain(life, "stop requested");
 	if (life->stop_at != NETD_NEVER && clock_ms() >= life->stop_at)
 		stop(life, life_phase(life) == PHASE_DRAIN ? "drain time over" : "time-out");
@@ -108,10 +111,15 @@ void life_update_child(struct life *life)
 {
 	signals_drain();
 	take_log_signals(life);
-	/* SIGTERM comes to whole process groups: it asks to finish, which a handler does anyway. */
-	signals_take(SIGNAL_TERM);
+	/* SIGTERM comes to whole process groups: it asks to finish, which a handler does anyway.
+	 * But it comes from the death of the parent, too: from then on we watch the time ourselves.
+	 */
+	if (signals_take(SIGNAL_TERM) && getppid() != life->parent && life->stop_at == NETD_NEVER)
+		life->stop_at = clock_deadline(life->drain_ms);
 	if (signals_take(SIGNAL_INT))
 		stop(life, "SIGINT");
+	else if (life->stop_at != NETD_NEVER && clock_ms() >= life->stop_at)
+		stop(life, "drain time over");
 }
 
 int64_t life_deadline(const struct life *life)

@@ -26,6 +26,7 @@ struct life {
 	bool child_ended;  /* SIGCHLD came: taken by the loop */
 	bool reopened;     /* logs were reopened: tell the processes below */
 	bool leads;        /* the process that decides for all: writes shared->phase */
+	pid_t parent;      /* of a forked process, as it began */
 	struct log *log;
 	struct shared *shared;
 };

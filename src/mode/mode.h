@@ -31,6 +31,7 @@ struct job {
 /* How work is done side by side. Every mode has all of them. */
 struct mode_ops {
 	const char *name;
+	bool one_thread; /* connections of a process are made and freed by one thread */
 	int (*start)(struct worker *worker); /* in the process that accepts; 0 or -errno */
 	/*
 	 * Do the job: now (single) or beside (the others). 0: taken over, job_end() will be called;
@@ -39,7 +40,8 @@ struct mode_ops {
 	int (*run)(struct worker *worker, const struct job *job);
 	void (*reap)(struct worker *worker);   /* children may have ended */
 	void (*reopen)(struct worker *worker); /* tell processes of the mode to reopen their logs */
-	void (*stop)(struct worker *worker);   /* hard stop: end the waits of all handlers */
+	void (*stop)(struct worker *worker);   /* hard stop: end the waits of all handlers; called
+						* again until they have ended */
 	void (*kill)(struct worker *worker);   /* they had their grace: end what can be ended */
 	/* Free the mode's own. False: handlers are still running and must be left alone. */
 	bool (*finish)(struct worker *worker);

@@ -124,7 +124,7 @@ static int64_t pause_before_restart(struct master *master, int slot)
 	int64_t pause = PAUSE_FIRST_MS;
 
 	if (clock_ms() - row->started_ms >= EARLY_MS ||
-	    atomic_load(&shared->slots[slot].accepted) > 0) {
+	    atomic_load(&shared->page->slots[slot].accepted) > 0) {
 		row->failures = 0;
 		return 0;
 	}
@@ -144,8 +144,8 @@ static void log_worker_end(struct master *master, int slot, int status, int64_t 
 		return;
 	child_status_text(status, words, sizeof words);
 	if (!clean) /* whom it was serving is cut off */
-		atomic_fetch_add(&master->worker->shared->counters.failed,
-				 atomic_load(&master->worker->shared->slots[slot].active));
+		atomic_fetch_add(&master->worker->shared->page->counters.failed,
+				 atomic_load(&master->worker->shared->page->slots[slot].active));
 	if (wanted)
 		log_write(master->log, NETD_ERR, NULL, "worker %d (process %d) %s", slot + 1,
 			  (int)master->rows[slot].pid, words);

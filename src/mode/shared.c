@@ -4,24 +4,22 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-int shared_new(struct shared **out, int count)
+int shared_init(struct shared *shared, int count)
 {
-	size_t size = sizeof(struct shared) + (size_t)count * sizeof(struct shared_slot);
+	size_t size = sizeof(struct shared_page) + (size_t)count * sizeof(struct shared_slot);
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (memory == MAP_FAILED)
 		return -ENOMEM;
-	*out = memory; /* zero-filled by the system */
-	(*out)->count = count;
-	(*out)->size = size;
+	*shared = (struct shared){.page = memory, .count = count, .size = size}; /* zero-filled */
 	return 0;
 }
 
-struct shared *shared_free(struct shared *shared)
+void shared_finish(struct shared *shared)
 {
-	if (shared)
-		munmap(shared, shared->size);
-	return NULL;
+	if (shared->page)
+		munmap(shared->page, shared->size);
+	*shared = (struct shared){0};
 }
 
 uint64_t shared_active(const struct shared *shared)
@@ -29,13 +27,13 @@ uint64_t shared_active(const struct shared *shared)
 	uint64_t active = 0;
 
 	for (int i = 0; i < shared->count; i++)
-		active += atomic_load(&shared->slots[i].active);
+		active += atomic_load(&shared->page->slots[i].active);
 	return active;
 }
 
 void shared_clear_slot(struct shared *shared, int slot)
 {
-	struct shared_slot *gone = &shared->slots[slot];
+	struct shared_slot *gone = &shared->page->slots[slot];
 
 	atomic_store(&gone->active, 0);
 	atomic_store(&gone->accepted, 0);

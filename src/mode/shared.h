@@ -11,23 +11,28 @@
 #include <stdatomic.h>
 
 struct shared_slot {
-	_Atomic uint64_t active;    /* jobs at work */
-	_Atomic uint64_t accepted;  /* connections since the worker started */
+	_Atomic uint64_t active;   /* jobs at work */
+	_Atomic uint64_t accepted; /* connections since the worker started */
 };
 
-struct shared {
-	_Atomic int phase;               /* enum phase, for netd_draining() everywhere */
-	_Atomic int stop_wanted;         /* netd_server_stop() was called */
+/* The page that all processes can write: nothing in it is trusted beyond being a number. */
+struct shared_page {
+	_Atomic int phase;          /* enum phase, for netd_draining() everywhere */
+	_Atomic int stop_wanted;    /* netd_server_stop() was called */
 	_Atomic uint64_t log_drops; /* lines that no process could write */
 	struct conn_counters counters;
-	int count;   /* slots */
-	size_t size; /* of the mapping */
 	struct shared_slot slots[];
 };
 
+struct shared {
+	struct shared_page *page;
+	int count;   /* slots */
+	size_t size; /* of the mapping */
+};
+
 /* count: worker processes, or 1. 0 or -ENOMEM. */
-int shared_new(struct shared **out, int count);
-struct shared *shared_free(struct shared *shared);
+int shared_init(struct shared *shared, int count);
+void shared_finish(struct shared *shared);
 
 /* Jobs at work in all workers. */
 uint64_t shared_active(const struct shared *shared);

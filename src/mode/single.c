@@ -41,6 +41,7 @@ static bool single_finish(struct worker *worker)
 
 const struct mode_ops mode_single = {
     .name = "single",
+    .one_thread = true,
     .start = single_start,
     .run = single_run,
     .reap = single_nothing,

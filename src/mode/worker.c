@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LIMIT_POLL_MS 50 /* another worker may have made room: look again */
+#define STOP_REPEAT_MS 50 /* a stop that came between a check and a wait is told again */
+#define LIMIT_POLL_MS 50  /* another worker may have made room: look again */
 
 /* What the loop polls: two fixed places, then the listeners. */
 enum { POLL_SIGNALS, POLL_PARENT, POLL_LISTENERS };
@@ -64,8 +65,12 @@ static int64_t next_event(const struct worker *worker)
 		deadline = clock_earlier(deadline, worker->loop_at);
 	if (worker->paused_until > now)
 		deadline = clock_earlier(deadline, worker->paused_until);
+	if (life_phase(worker->life) == PHASE_STOP)
+		deadline = clock_earlier(deadline, now + STOP_REPEAT_MS);
 	if (worker->shared->count > 1 && accept_at_limit(worker))
 		deadline = clock_earlier(deadline, now + LIMIT_POLL_MS);
+	if (worker->life->child_ended || worker->life->reopened)
+		deadline = now; /* service.loop took the signal while it waited */
 	return deadline;
 }
 
@@ -138,18 +143,17 @@ static bool drained(const struct worker *worker)
 static int drain(struct worker *worker, struct pollfd *fds)
 {
 	struct life *life = worker->life;
-	bool stopped = false;
 
 	atomic_store(&worker->wake_wanted, true);
 	for (;;) {
 		accept_start_waiting(worker); /* in single mode they are served here */
 		if (drained(worker))
 			return 0;
-		if (life_phase(life) == PHASE_STOP && !stopped) {
-			stopped = true;
+		if (life_phase(life) == PHASE_STOP) {
 			accept_drop_waiting(worker);
 			worker->ops->stop(worker);
-			continue;
+			if (drained(worker))
+				return 0;
 		}
 		if (clock_ms() >= life->kill_at) {
 			worker->ops->kill(worker);

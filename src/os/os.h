@@ -65,6 +65,14 @@ int os_allow_dump(void);
  * there is no such thing. */
 int os_parent_death_signal(int signo);
 
+/*
+ * Zeroed memory of this process alone: a forked child does not get it, so that fork() neither
+ * copies it nor makes our next write to it copy a page. (The generic backend's is inherited.)
+ * Returns NULL when there is none.
+ */
+void *os_own_memory(size_t size);
+void os_own_memory_free(void *memory, size_t size);
+
 /* The number of the calling thread as the system's tools show it; that of the process where
  * threads have none. */
 int64_t os_thread_id(void);

@@ -9,6 +9,7 @@
 #include "os/os_posix.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -174,4 +175,15 @@ ssize_t os_sendfile(int socket, int file, off_t *offset, size_t count)
 	(void)offset;
 	(void)count;
 	return -ENOSYS;
+}
+
+void *os_own_memory(size_t size)
+{
+	return calloc(1, size);
+}
+
+void os_own_memory_free(void *memory, size_t size)
+{
+	(void)size;
+	free(memory);
 }

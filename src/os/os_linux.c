@@ -17,6 +17,7 @@
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
@@ -345,4 +346,21 @@ ssize_t os_sendfile(int socket, int file, off_t *offset, size_t count)
 	if (n >= 0)
 		return n;
 	return errno == EINVAL ? -ENOSYS : -errno;
+}
+
+void *os_own_memory(size_t size)
+{
+	void *memory =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return NULL;
+	madvise(memory, size, MADV_DONTFORK); /* refused: it is inherited, which costs time only */
+	return memory;
+}
+
+void os_own_memory_free(void *memory, size_t size)
+{
+	if (memory)
+		munmap(memory, size);
 }

@@ -5,17 +5,16 @@
  * Happy path: children_reserve() before fork(), children_add() after it, children_remove() when
  * the child was reaped. Failure: only children_reserve() can fail, while there is no child yet.
  */
+#include "os/os.h"
 #include "proc/proc.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
-#define SIZE_FIRST 16 /* slots; always a power of two */
+#define SIZE_FIRST 32 /* slots, about a page; always a power of two */
 
 /* Where a search for this pid starts. Pids mostly count up: the multiplier spreads them. */
 static size_t home(const struct children *children, pid_t pid)
@@ -44,13 +43,13 @@ int children_reserve(struct children *children)
 
 	if ((children->count + 1) * 2 <= children->size)
 		return 0;
-	grown.slots = calloc(grown.size, sizeof *grown.slots);
+	grown.slots = os_own_memory(grown.size * sizeof *grown.slots);
 	if (!grown.slots)
 		return -ENOMEM;
 	for (size_t i = 0; i < children->size; i++)
 		if (children->slots[i].pid)
 			children_add(&grown, &children->slots[i]);
-	free(children->slots);
+	os_own_memory_free(children->slots, children->size * sizeof *children->slots);
 	*children = grown;
 	return 0;
 }
@@ -59,7 +58,6 @@ void children_add(struct children *children, const struct child *child)
 {
 	struct child *slot;
 
-	assert(child->pid > 0 && children->count < children->size);
 	slot = seek(children, child->pid);
 	if (slot->pid == 0)
 		children->count++;
@@ -111,7 +109,7 @@ void children_kill(const struct children *children, int signo)
 
 void children_finish(struct children *children)
 {
-	free(children->slots);
+	os_own_memory_free(children->slots, children->size * sizeof *children->slots);
 	*children = (struct children){0};
 }
 

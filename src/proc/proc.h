@@ -135,6 +135,7 @@ struct child {
 };
 
 /* Open-addressing table by pid; grows; zero-initialised. */
+/* In memory that a forked child does not get: it begins with an empty one. */
 struct children {
 	struct child *slots;
 	size_t size, count;

@@ -38,6 +38,8 @@ static struct {
 	sigset_t old_mask;
 } set = {.pipe = NO_PIPE};
 
+static _Thread_local bool blocked; /* by signals_block_all(), in this thread */
+
 static int readable_end(uint64_t pipe)
 {
 	return (int)(uint32_t)(pipe >> 32);
@@ -201,12 +203,11 @@ int signals_open(struct err *err)
 
 void signals_child(void)
 {
-	struct sigaction standard = {.sa_handler = SIG_DFL};
+	static const struct sigaction standard = {.sa_handler = SIG_DFL};
 	sigset_t ours;
 
 	if (!atomic_load(&set.owner))
 		return;
-	sigemptyset(&standard.sa_mask);
 	sigaction(SIGCHLD, &standard, NULL);
 	atomic_store(&set.early[SIGNAL_CHLD], 0);
 	close_pipe(atomic_exchange(&set.pipe, NO_PIPE));
@@ -217,8 +218,10 @@ void signals_child(void)
 	atomic_store(&set.owner, getpid());
 	for (int i = 0; i < SIGNAL_COUNT; i++)
 		atomic_fetch_add(&set.flags[i], atomic_exchange(&set.early[i], 0));
-	our_signals(&ours);
-	pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
+	if (blocked) {
+		our_signals(&ours);
+		pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
+	}
 }
 
 int signals_fd(void)
@@ -245,7 +248,7 @@ void signals_drain(void)
 		return;
 	do
 		n = read(readable_end(pipe), bytes, sizeof bytes);
-	while (n > 0 || (n < 0 && errno == EINTR));
+	while (n == sizeof bytes || (n < 0 && errno == EINTR));
 }
 
 void signals_answer_once(enum signal_event event)
@@ -285,4 +288,5 @@ void signals_block_all(void)
 
 	our_signals(&ours);
 	pthread_sigmask(SIG_BLOCK, &ours, NULL);
+	blocked = true;
 }

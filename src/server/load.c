@@ -13,24 +13,32 @@
 
 #define ANSWER_MAX (1u << 20) /* bytes of --help, --check ... */
 
+/* Where the access rules were written: what messages about them begin with. */
+static const char *clients_origin(const struct settings *settings)
+{
+	const char *where = conf_where(settings, "clients");
+
+	if (settings->configfile && strncmp(where, "attribute ", 10) != 0)
+		return settings->configfile;
+	return where;
+}
+
 /* Warnings of the access rules join those of the config file. */
 static void add_warning(void *arg, int line, int column, const char *text)
 {
-	struct netd_server *server = arg;
-	const char *where = conf_where(&server->settings, "clients");
+	struct settings *settings = arg;
 
-	(void)line, (void)column; /* the text names them */
-	strlist_addf(&server->settings.warnings, "%s: %s", where, text);
+	strlist_addf(&settings->warnings, "%s:%d:%d: %s", clients_origin(settings), line, column,
+		     text);
 }
 
 static int load_access(struct netd_server *server)
 {
-	struct value_warn warn = {.warn = add_warning, .arg = server};
-	const char *where = conf_where(&server->settings, "clients");
-	bool from_file = server->settings.configfile && strncmp(where, "attribute", 9) != 0;
-	const char *origin = from_file ? server->settings.configfile : where;
+	struct settings *settings = &server->settings;
+	struct value_warn warn = {.warn = add_warning, .arg = settings};
 
-	return access_new(&server->access, server->settings.clients, origin, &warn, &server->err);
+	return access_new(&server->access, settings->clients, clients_origin(settings), &warn,
+			  &server->err);
 }
 
 /* One more address to bind, from the text of an option. */
@@ -60,9 +68,8 @@ static int add_local_tcp(struct netd_server *server)
 
 	snprintf(text, sizeof text, bare_v6 ? "tcp:[%s]:%s" : "tcp:%s:%s", host,
 		 settings->localport);
-	return add_address(server,
-			   conf_where(settings, settings->localaddr ? "localaddr" : "localport"),
-			   text);
+	return add_address(
+	    server, conf_where(settings, settings->localaddr ? "localaddr" : "localport"), text);
 }
 
 static int add_local_unix(struct netd_server *server)
@@ -73,11 +80,23 @@ static int add_local_unix(struct netd_server *server)
 	return add_address(server, conf_where(&server->settings, "localpath"), text);
 }
 
+/* A port that the author chose gives way to the administrator's path without a word. */
+static void warn_unused_port(struct netd_server *server)
+{
+	const char *where = conf_where(&server->settings, "localport");
+
+	if (strncmp(where, "attribute", 9) != 0)
+		strlist_addf(&server->settings.warnings,
+			     "%s: not used, localpath is given: for both, use --bind twice", where);
+}
+
 static int load_addresses(struct netd_server *server)
 {
 	const struct settings *settings = &server->settings;
 	int rc = 0;
 
+	if (settings->localpath && settings->localport)
+		warn_unused_port(server);
 	if (settings->localpath)
 		rc = add_local_unix(server);
 	else if (settings->localport)
@@ -87,18 +106,30 @@ static int load_addresses(struct netd_server *server)
 	return rc;
 }
 
+/* Which of the two options is to blame for an identity that cannot be had. */
+static const char *identity_culprit(const struct settings *settings)
+{
+	struct identity unused;
+
+	if (settings->group && identity_find(&unused, NULL, settings->group, NULL) < 0)
+		return "group";
+	return "user";
+}
+
 static int load_identity(struct netd_server *server)
 {
 	const struct settings *settings = &server->settings;
 	int rc = identity_find(&server->identity, settings->user, settings->group, &server->err);
 
-	if (rc == 0 && settings->localowner) {
-		rc = owner_find(settings->localowner, &server->owner_uid, &server->owner_gid,
-				&server->err);
-		if (rc < 0)
-			return err_prefix(&server->err, "%s: ", conf_where(settings, "localowner"));
-	}
-	return rc;
+	if (rc < 0)
+		return err_prefix(&server->err,
+				  "%s: ", conf_where(settings, identity_culprit(settings)));
+	if (!settings->localowner)
+		return 0;
+	rc = owner_find(settings->localowner, &server->owner_uid, &server->owner_gid, &server->err);
+	if (rc < 0)
+		return err_prefix(&server->err, "%s: ", conf_where(settings, "localowner"));
+	return 0;
 }
 
 /* Print an answer on standard output: the whole purpose of the run, so a failure counts. */

@@ -21,16 +21,17 @@ static void prepare(struct netd_server *server)
 	    .log = server->log,
 	    .access = server->access,
 	    .resolver = &access_system_resolver,
-	    .counters = &server->shared->counters,
+	    .counters = &server->shared.page->counters,
+	    .spare = mode_find(settings->mode)->one_thread ? &server->spare : NULL,
 	};
-	life_init(&server->life, server->log, server->shared, settings->timeout,
+	life_init(&server->life, server->log, &server->shared, settings->timeout,
 		  settings->drain_timeout, true);
 	server->worker = (struct worker){
 	    .settings = settings,
 	    .env = &server->env,
 	    .listeners = &server->listeners,
 	    .pidfile = &server->pidfile,
-	    .shared = server->shared,
+	    .shared = &server->shared,
 	    .wake_fd = atomic_load(&server->wake_fd),
 	    .parent_fd = -1,
 	    .life = &server->life,
@@ -60,9 +61,20 @@ int netd_server_run(struct netd_server *server)
 	return rc < 0 ? err_sys(&server->err, rc, "cannot serve") : 0;
 }
 
+/* On one line, whatever stands in the names and values that the words quote. */
 static void complain(const struct netd_server *server, const struct netd_service *service)
 {
-	fprintf(stderr, "%s: %s\n", service->name, netd_server_error(server));
+	char line[4 * sizeof server->err.text];
+	size_t used = 0;
+
+	for (const char *p = netd_server_error(server); *p; p++) {
+		bool control = (unsigned char)*p < 0x20 || *p == 0x7f;
+
+		used += (size_t)snprintf(line + used, sizeof line - used,
+					 control ? "\\x%02x" : "%c", (unsigned char)*p);
+	}
+	line[used] = '\0';
+	fprintf(stderr, "%s: %s\n", service->name, line);
 }
 
 int netd_main(const struct netd_service *service, const struct netd_config *config, int argc,

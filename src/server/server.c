@@ -42,7 +42,7 @@ struct netd_server *netd_server_new(const struct netd_service *service,
 		goto fail;
 	server->load_rc =
 	    conf_load(&server->settings, &server->service, config, argc, argv, &server->err);
-	rc = shared_new(&server->shared,
+	rc = shared_init(&server->shared,
 			server->settings.childs > 0 ? (int)server->settings.childs : 1);
 	if (rc < 0)
 		goto fail;
@@ -57,10 +57,11 @@ struct netd_server *netd_server_free(struct netd_server *server)
 {
 	if (!server)
 		return NULL;
+	free(server->spare);
 	free(server->addresses);
 	access_free(server->access);
 	conf_finish(&server->settings);
-	shared_free(server->shared);
+	shared_finish(&server->shared);
 	free(server);
 	return NULL;
 }
@@ -70,7 +71,7 @@ int netd_server_stop(struct netd_server *server)
 	int saved = errno; /* may be called in a signal handler */
 	ssize_t n;
 
-	atomic_store(&server->shared->stop_wanted, 1);
+	atomic_store(&server->shared.page->stop_wanted, 1);
 	n = write(atomic_load(&server->wake_fd), "", 1);
 	(void)n; /* a full pipe wakes as well; not running: seen at the start */
 	errno = saved;
@@ -123,14 +124,14 @@ void *netd_server_data(const struct netd_server *server)
 
 int netd_server_stats(const struct netd_server *server, struct netd_stats *stats)
 {
-	const struct conn_counters *counters = &server->shared->counters;
+	const struct conn_counters *counters = &server->shared.page->counters;
 	struct netd_stats now = {
 	    .size = stats->size,
-	    .active = shared_active(server->shared),
+	    .active = shared_active(&server->shared),
 	    .accepted = atomic_load(&counters->accepted),
 	    .refused = atomic_load(&counters->refused),
 	    .failed = atomic_load(&counters->failed),
-	    .log_drops = atomic_load(&server->shared->log_drops),
+	    .log_drops = atomic_load(&server->shared.page->log_drops),
 	};
 
 	memcpy(stats, &now, stats->size < sizeof now ? stats->size : sizeof now);
@@ -139,7 +140,7 @@ int netd_server_stats(const struct netd_server *server, struct netd_stats *stats
 
 bool netd_draining(const struct netd_server *server)
 {
-	return atomic_load(&server->shared->phase) != PHASE_SERVE;
+	return atomic_load(&server->shared.page->phase) != PHASE_SERVE;
 }
 
 int netd_spawn(struct netd_server *server, int (*fn)(struct netd_server *server, void *arg),

@@ -34,8 +34,9 @@ struct netd_server {
 	struct log *log; /* log_none() before it is open */
 	struct listeners listeners;
 	struct pidfile pidfile;
-	struct shared *shared; /* from netd_server_new() on */
+	struct shared shared; /* from netd_server_new() on */
 	struct conn_env env;
+	struct netd_conn *spare; /* the memory of the last connection, for the next one */
 	struct life life;
 	struct worker worker;
 	bool running;

@@ -43,7 +43,7 @@ static int open_log(struct netd_server *server)
 	int rc = log_open(&server->log, &config, &server->err);
 
 	if (rc == 0)
-		log_set_counter(server->log, &server->shared->log_drops);
+		log_set_counter(server->log, &server->shared.page->log_drops);
 	return rc;
 }
 

@@ -79,7 +79,7 @@ static int converse(struct netd_server *server, struct memory *memory)
 	    .log = server->log,
 	    .access = server->access,
 	    .resolver = &access_system_resolver,
-	    .counters = &server->shared->counters,
+	    .counters = &server->shared.page->counters,
 	};
 	struct netd_conn *conn;
 	enum conn_end end;

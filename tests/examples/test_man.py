@@ -41,11 +41,11 @@ def programs(page):
 
 class Man(unittest.TestCase):
     def test_every_public_function_has_its_page(self):
-        functions = declared('netdaemon.h')
+        functions = declared('netdaemon.h') | declared('netdaemon_test.h')
         self.assertGreater(len(functions), 50)
         named = {name for page in pages() for name in names(page)}
         self.assertEqual(sorted(functions - named), [])
-        gone = named - functions - declared('netdaemon_test.h')
+        gone = named - functions
         self.assertEqual([name for name in sorted(gone) if name.startswith('netd_')], [])
 
     def test_every_named_function_is_in_the_synopsis(self):

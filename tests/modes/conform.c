@@ -376,6 +376,16 @@ static int cmd_id(struct netd_conn *c, char *rest)
 	return 0;
 }
 
+/* Out of the chroot, and back to root: both must fail once privileges were dropped. */
+static int cmd_escape(struct netd_conn *c, char *rest)
+{
+	const char *out = chroot(rest) < 0 ? strerrorname_np(errno) : "done";
+	const char *back = setuid(0) < 0 ? strerrorname_np(errno) : "done";
+
+	netd_printf(c, "chroot %s, setuid %s\n", out, back);
+	return 0;
+}
+
 static int cmd_pid(struct netd_conn *c, char *rest)
 {
 	(void)rest;
@@ -543,6 +553,7 @@ static const struct command commands[] = {
     {"peer", cmd_peer},
     {"client", cmd_client},
     {"id", cmd_id},
+    {"escape", cmd_escape},
     {"pid", cmd_pid},
     {"stats", cmd_stats},
     {"option", cmd_option},

@@ -11,6 +11,7 @@
 #ifndef TESTS_UNIT_SCARCE_H
 #define TESTS_UNIT_SCARCE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,10 @@ static inline bool scarce_over(void)
 
 static inline bool scarce_fails(void)
 {
-	return scarce_left >= 0 && scarce_left-- == 0;
+	if (scarce_left < 0 || scarce_left-- > 0)
+		return false;
+	errno = ENOMEM;
+	return true;
 }
 
 void *__real_malloc(size_t size);

@@ -2,6 +2,7 @@
  * test_proc_children.c - the table of children against a naive list, signals to real children, and
  * ends in words.
  */
+#include "os/os.h"
 #include "proc/proc.h"
 
 #include <errno.h>
@@ -50,7 +51,7 @@ static void assert_holds(const struct children *children, const struct child *mo
 	struct child out;
 	size_t count = 0;
 
-	copy.slots = calloc(copy.size, sizeof *copy.slots);
+	copy.slots = os_own_memory(copy.size * sizeof *copy.slots);
 	assert_non_null(copy.slots);
 	memcpy(copy.slots, children->slots, copy.size * sizeof *copy.slots);
 	for (int i = 0; i < PIDS; i++) {

@@ -175,19 +175,15 @@ static void numbers_keep_their_meaning(void **state)
 	    {"[-0,0.0,-0.0,1.50,10,100.0]", "[<0>,<0>,<0>,<1.5>,<10>,<100>]"},
 	    {"[.5,-.5]", "[<0.5>,<-0.5>]"},
 	    {"[1_000_000,0xFF_ff]", "[<1000000>,<65535>]"},
-	    {"[0x1F,0X1f,-0x10,0b101,0B1,0o7,00,007]", "[<31>,<31>,<-16>,<5>,<1>,<7>,<0>,<7>]"},
+	    {"[0x1F,0X1f,-0x10,0b101,0B1,0o7,00,007]", "[<31>,<31>,<-16>,<5>,<1>,<07>,<0>,<07>]"},
+	    {"{localmode => 0660}", "{localmode=<0660>}"}, /* octal stays octal */
+	    {"[-0_755]", "[<-0755>]"},
 	    {"[0xFFFFFFFFFFFFFFFF]", "[<18446744073709551615>]"},
 	    {"[99999999999999999999]", "[<99999999999999999999>]"},
 	};
 
 	(void)state;
 	means(samples, ARRAY_LEN(samples));
-	warns("{localmode => 0660}", "{localmode=<432>}",
-	      "1:15: a number that begins with 0 is octal, this one means 432; put it in quotes if "
-	      "that is not meant");
-	warns("[-0_755]", "[<-493>]",
-	      "1:3: a number that begins with 0 is octal, this one means 493; put it in quotes if "
-	      "that is not meant");
 }
 
 static void odd_numbers_are_refused(void **state)
