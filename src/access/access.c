@@ -7,6 +7,7 @@
  * else. access_check() cannot fail: a rule in doubt is met when it denies and passed over when it
  * accepts; a peer without an address, or no memory, ends in a denial (security rule 10).
  */
+#include "access/engine.h"
 #include "access/rule.h"
 
 #include <errno.h>
@@ -30,6 +31,10 @@ static int compile_all(struct access *access, const struct rule_source *source)
 
 static int set_limits(struct access *access, struct err *err)
 {
+	int rc = engine_load(err);
+
+	if (rc < 0)
+		return rc;
 	access->limits = pcre2_match_context_create(NULL);
 	if (!access->limits)
 		return err_set(err, -ENOMEM, "out of memory");
@@ -99,7 +104,8 @@ struct access *access_free(struct access *access)
 	for (size_t i = 0; i < access->count; i++)
 		rule_finish(&access->rules[i]);
 	free(access->rules);
-	pcre2_match_context_free(access->limits);
+	if (access->limits)
+		pcre2_match_context_free(access->limits);
 	value_free(access->clients);
 	free(access->origin);
 	free(access);

@@ -16,6 +16,7 @@
 
 #ifdef HAVE_YAML
 #include "conf/read_yaml.h"
+#include "conf/yaml_library.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -289,11 +290,15 @@ int value_read_yaml(struct value **out, const char *text, size_t length,
 	int rc;
 
 	(void)warn; /* what is doubtful in YAML is an error */
-	rc = yaml_source_init(&source, text, length, err);
+	rc = yaml_library_load(err);
 	if (rc < 0)
 		return rc;
-	rc = read_stream(&source, out);
-	yaml_source_finish(&source);
+	rc = yaml_source_init(&source, text, length, err);
+	if (rc == 0) {
+		rc = read_stream(&source, out);
+		yaml_source_finish(&source);
+	}
+	yaml_library_unload();
 	return rc;
 }
 

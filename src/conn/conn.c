@@ -14,12 +14,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#define CONN_ALIGN ((size_t)4096) /* a page */
+
 static struct netd_conn *conn_alloc(const struct conn_env *env, uint64_t id)
 {
 	struct netd_conn *conn = env->spare ? *env->spare : NULL;
 
 	if (conn)
 		*env->spare = NULL;
+	else if (env->spare) /* used again and again: on as few pages as can be, see mode/fork.c */
+		conn = aligned_alloc(CONN_ALIGN, (sizeof *conn + CONN_ALIGN - 1) & ~(CONN_ALIGN - 1));
 	else
 		conn = malloc(sizeof *conn);
 	if (!conn)
@@ -80,7 +84,8 @@ struct netd_conn *conn_free(struct netd_conn *conn)
 		free(conn->in.data);
 	if (conn->out.data != conn->first_output)
 		free(conn->out.data);
-	free(conn->verdict);
+	if (conn->verdict)
+		free(conn->verdict);
 	if (conn->env->spare && !*conn->env->spare)
 		*conn->env->spare = conn;
 	else
@@ -92,8 +97,6 @@ struct netd_conn *conn_free(struct netd_conn *conn)
 static const char *error_words(int code)
 {
 	switch (code) {
-	case -ETIMEDOUT:
-		return "the deadline passed";
 	case -ECANCELED:
 		return "the server is stopping";
 	case -EMSGSIZE:
@@ -105,6 +108,9 @@ static const char *error_words(int code)
 
 int conn_fail(struct netd_conn *conn, int code, const char *doing)
 {
+	/* The system has time-outs of its own, with the same name. */
+	if (code == -ETIMEDOUT && conn->deadline != NETD_NEVER && clock_ms() >= conn->deadline)
+		return err_set(&conn->err, code, "%s: the deadline passed", doing);
 	return err_set(&conn->err, code, "%s: %s", doing, error_words(code));
 }
 
@@ -151,6 +157,14 @@ static const char *end_words(const struct netd_conn *conn, int rc)
 	return rc == -1 ? "-1 was returned" : error_words(rc);
 }
 
+/* That a peer is gone is its own business, and comes by the thousand. */
+static enum netd_level end_level(const struct netd_conn *conn, int rc)
+{
+	if (rc == -1)
+		rc = conn->err.code;
+	return rc == -ECONNRESET || rc == -EPIPE ? NETD_INFO : NETD_ERR;
+}
+
 /* open, accept, run: the part of the conversation that belongs to the service. */
 static enum conn_end call_service(struct netd_conn *conn)
 {
@@ -178,7 +192,7 @@ static enum conn_end call_service(struct netd_conn *conn)
 	if (rc >= 0)
 		return CONN_SERVED;
 	if (rc != CONN_FATAL)
-		netd_error(conn, "ended in error: %s", end_words(conn, rc));
+		netd_log(conn, end_level(conn, rc), "ended in error: %s", end_words(conn, rc));
 	return CONN_FAILED;
 }
 

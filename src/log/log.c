@@ -28,10 +28,9 @@
 struct log {
 	struct sink *sink; /* owned */
 	bool debug;
-	_Atomic pid_t owner;         /* the process that the two counts belong to */
-	_Atomic uint64_t drops;      /* lines lost since the start */
-	_Atomic uint64_t unreported; /* of these, not yet told to the sink */
-	_Atomic uint64_t *counter;   /* counts for all processes; NULL: nobody asked */
+	struct log_account *account; /* our own, or one that processes share */
+	struct log_account own;
+	_Atomic pid_t owner; /* the process that our own belongs to */
 };
 
 static const char level_names[][8] = {
@@ -76,6 +75,7 @@ static int open_sink(struct log **out, const struct log_config *config, const st
 		return code;
 	}
 	log->debug = config->debug;
+	log->account = &log->own;
 	atomic_store(&log->owner, getpid());
 	*out = log;
 	return 0;
@@ -111,7 +111,7 @@ int log_open(struct log **out, const struct log_config *config, struct err *err)
 struct log *log_none(void)
 {
 	static struct sink sink = {.ops = &log_sink_none};
-	static struct log none = {.sink = &sink}; /* never written to */
+	static struct log none = {.sink = &sink, .account = &none.own}; /* never written to */
 
 	return &none;
 }
@@ -152,8 +152,8 @@ static void own_account(struct log *log, pid_t pid)
 	pid_t owner = atomic_load(&log->owner);
 
 	if (owner != pid && atomic_compare_exchange_strong(&log->owner, &owner, pid)) {
-		atomic_store(&log->drops, 0);
-		atomic_store(&log->unreported, 0);
+		atomic_store(&log->own.drops, 0);
+		atomic_store(&log->own.unreported, 0);
 	}
 }
 
@@ -165,9 +165,9 @@ static int report_drops(struct log *log, const struct log_record *after)
 	uint64_t lost;
 	int code;
 
-	if (atomic_load(&log->unreported) == 0)
+	if (atomic_load(&log->account->unreported) == 0)
 		return 0;
-	lost = atomic_exchange(&log->unreported, 0);
+	lost = atomic_exchange(&log->account->unreported, 0);
 	if (lost == 0)
 		return 0;
 	record.level = NETD_WARNING;
@@ -176,7 +176,7 @@ static int report_drops(struct log *log, const struct log_record *after)
 	    (size_t)snprintf(message, sizeof message, "%" PRIu64 " log lines were lost", lost);
 	code = log->sink->ops->write(log->sink, &record);
 	if (code < 0)
-		atomic_fetch_add(&log->unreported, lost);
+		atomic_fetch_add(&log->account->unreported, lost);
 	return code;
 }
 
@@ -185,20 +185,20 @@ static void deliver(struct log *log, const struct log_record *record)
 	own_account(log, record->pid);
 	if (report_drops(log, record) == 0 && log->sink->ops->write(log->sink, record) == 0)
 		return;
-	atomic_fetch_add(&log->drops, 1);
-	atomic_fetch_add(&log->unreported, 1);
-	if (log->counter)
-		atomic_fetch_add(log->counter, 1);
+	atomic_fetch_add(&log->account->drops, 1);
+	atomic_fetch_add(&log->account->unreported, 1);
 }
 
 uint64_t log_drops(const struct log *log)
 {
-	return atomic_load(&log->owner) == getpid() ? atomic_load(&log->drops) : 0;
+	if (log->account == &log->own && atomic_load(&log->owner) != getpid())
+		return 0; /* the parent's */
+	return atomic_load(&log->account->drops);
 }
 
-void log_set_counter(struct log *log, _Atomic uint64_t *counter)
+void log_share_account(struct log *log, struct log_account *account)
 {
-	log->counter = counter;
+	log->account = account;
 }
 
 struct log *log_close(struct log *log)

@@ -67,11 +67,16 @@ void log_vwrite(struct log *log, enum netd_level level, const struct log_context
 /* Number the calling thread in its log lines; 0 (as at start): no number. */
 void log_set_thread(unsigned number);
 
-/* Lines lost so far in this process. */
+/* Lines lost so far in this process, or in all that share the account. */
 uint64_t log_drops(const struct log *log);
 
-/* Count lost lines at *counter as well (memory that processes share); NULL: no more. */
-void log_set_counter(struct log *log, _Atomic uint64_t *counter);
+/* Lines that were lost, and how many of them no line has told of yet. */
+struct log_account {
+	_Atomic uint64_t drops, unreported;
+};
+
+/* Keep the account in memory that processes share: what one lost, any of them reports. */
+void log_share_account(struct log *log, struct log_account *account);
 
 /* "emerg" ... "debug". */
 const char *log_level_name(enum netd_level level);

@@ -145,18 +145,26 @@ void accept_batch(struct worker *worker, const struct listener *listener)
 	}
 }
 
+/* Take everybody out of one queue. False: we ran out of something, somebody may be left. */
+static bool empty_queue(struct worker *worker, const struct listener *listener)
+{
+	for (long long n = worker->settings->listen; n > 0; n--)
+		if (!accept_one(worker, listener))
+			break;
+	return !accept_paused(worker);
+}
+
 void accept_close_door(struct worker *worker)
 {
 	struct listeners *listeners = worker->listeners;
 
 	if (worker->door_closed)
 		return;
-	worker->door_closed = true;
 	if (life_phase(worker->life) == PHASE_DRAIN)
 		for (size_t i = 0; i < listeners->count; i++)
-			for (long long n = worker->settings->listen; n > 0; n--)
-				if (!accept_one(worker, &listeners->items[i]))
-					break;
+			if (accept_paused(worker) || !empty_queue(worker, &listeners->items[i]))
+				return; /* the drain tries again */
+	worker->door_closed = true;
 	if (worker->life->leads)
 		listeners_finish(listeners);
 	else

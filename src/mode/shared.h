@@ -19,7 +19,7 @@ struct shared_slot {
 struct shared_page {
 	_Atomic int phase;          /* enum phase, for netd_draining() everywhere */
 	_Atomic int stop_wanted;    /* netd_server_stop() was called */
-	_Atomic uint64_t log_drops; /* lines that no process could write */
+	struct log_account log;     /* lines that no process could write */
 	struct conn_counters counters;
 	struct shared_slot slots[];
 };

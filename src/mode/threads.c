@@ -245,6 +245,34 @@ static int stop_check(void *arg)
 	return life_phase(worker->life) == PHASE_STOP ? -ECANCELED : 0;
 }
 
+static void free_pool(struct pool *pool)
+{
+	close(pool->stop_pipe[0]);
+	if (pool->stop_pipe[1] >= 0)
+		close(pool->stop_pipe[1]);
+	pthread_attr_destroy(&pool->attr);
+	pthread_cond_destroy(&pool->gone);
+	pthread_cond_destroy(&pool->work);
+	pthread_mutex_destroy(&pool->lock);
+	free(pool);
+}
+
+static void *do_nothing(void *arg)
+{
+	return arg;
+}
+
+/* A stack too small for the program's thread-local variables would make every thread fail later. */
+static int try_a_thread(const pthread_attr_t *attr)
+{
+	pthread_t thread;
+	int rc = pthread_create(&thread, attr, do_nothing, NULL);
+
+	if (rc == 0)
+		pthread_join(thread, NULL);
+	return rc == EINVAL ? -EINVAL : 0; /* out of threads for now: that is waited for later */
+}
+
 static int threads_start(struct worker *worker)
 {
 	struct pool *pool = calloc(1, sizeof *pool);
@@ -270,6 +298,14 @@ static int threads_start(struct worker *worker)
 	pthread_attr_init(&pool->attr);
 	pthread_attr_setstacksize(&pool->attr, (size_t)worker->settings->stack_size);
 	worker->mode = pool;
+	rc = try_a_thread(&pool->attr);
+	if (rc < 0) {
+		log_write(worker->env->log, NETD_CRIT, NULL,
+			  "cannot make a thread: --stack-size %lld is too small for this program",
+			  worker->settings->stack_size);
+		free_pool(pool);
+		return rc;
+	}
 	worker->interrupt = (struct io_interrupt){
 	    .get_fd = stop_fd,
 	    .deadline = stop_deadline,
@@ -314,14 +350,7 @@ static bool threads_finish(struct worker *worker)
 		pthread_cond_wait(&pool->gone, &pool->lock);
 	pthread_mutex_unlock(&pool->lock);
 	join_ended(pool);
-	close(pool->stop_pipe[0]);
-	if (pool->stop_pipe[1] >= 0)
-		close(pool->stop_pipe[1]);
-	pthread_attr_destroy(&pool->attr);
-	pthread_cond_destroy(&pool->gone);
-	pthread_cond_destroy(&pool->work);
-	pthread_mutex_destroy(&pool->lock);
-	free(pool);
+	free_pool(pool);
 	worker->mode = NULL;
 	return true;
 }

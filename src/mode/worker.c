@@ -136,7 +136,7 @@ static void serve(struct worker *worker, struct pollfd *fds)
 
 static bool drained(const struct worker *worker)
 {
-	return worker_active(worker) == 0 && !worker->waiting;
+	return worker_active(worker) == 0 && !worker->waiting && worker->door_closed;
 }
 
 /* Until all jobs have ended. Returns 0, or -ETIMEDOUT when some did not. */
@@ -146,6 +146,7 @@ static int drain(struct worker *worker, struct pollfd *fds)
 
 	atomic_store(&worker->wake_wanted, true);
 	for (;;) {
+		accept_close_door(worker);
 		accept_start_waiting(worker); /* in single mode they are served here */
 		if (drained(worker))
 			return 0;

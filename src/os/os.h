@@ -73,6 +73,19 @@ int os_parent_death_signal(int signo);
 void *os_own_memory(size_t size);
 void os_own_memory_free(void *memory, size_t size);
 
+/* A function of a library that is loaded while the program runs: where its address goes. */
+struct os_symbol {
+	const char *name;
+	void (**address)(void);
+};
+
+/* Load a library and find all of its functions. Returns 0 and a handle, or -ENOENT: it is not
+ * there, or is another one; nothing stays loaded then. */
+int os_library_load(void **library, const char *name, const struct os_symbol *symbols,
+		    size_t count);
+/* Let go of it; NULL is taken. Its functions are gone then. Returns NULL. */
+void *os_library_unload(void *library);
+
 /* The number of the calling thread as the system's tools show it; that of the process where
  * threads have none. */
 int64_t os_thread_id(void);

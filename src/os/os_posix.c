@@ -7,9 +7,11 @@
 #include "os/os_posix.h"
 #include "os/os.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -51,4 +53,33 @@ int os_close_each_from(int first, const int *keep, size_t count)
 			close(fd);
 	}
 	return 0;
+}
+
+int os_library_load(void **library, const char *name, const struct os_symbol *symbols,
+		    size_t count)
+{
+	void *loaded = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+
+	if (!loaded)
+		return -ENOENT;
+	for (size_t i = 0; i < count; i++) {
+		void *address = dlsym(loaded, symbols[i].name);
+
+		if (!address) {
+			dlclose(loaded);
+			return -ENOENT;
+		}
+		/* ISO C knows no way from an object's to a function's pointer; POSIX says that
+		 * they look the same. */
+		memcpy(symbols[i].address, &address, sizeof address);
+	}
+	*library = loaded;
+	return 0;
+}
+
+void *os_library_unload(void *library)
+{
+	if (library)
+		dlclose(library);
+	return NULL;
 }

@@ -203,7 +203,7 @@ int signals_open(struct err *err)
 
 void signals_child(void)
 {
-	static const struct sigaction standard = {.sa_handler = SIG_DFL};
+	struct sigaction standard = {.sa_handler = SIG_DFL};
 	sigset_t ours;
 
 	if (!atomic_load(&set.owner))

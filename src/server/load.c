@@ -225,7 +225,9 @@ int server_describe(struct netd_server *server, struct buf *out)
 		if (address->kind == ADDRESS_UNIX)
 			rc = buf_addf(out, "would listen on unix:%s\n", address->path);
 		else
-			rc = buf_addf(out, "would listen on tcp:%s:%s\n",
+			rc = buf_addf(out,
+				      strchr(address->host, ':') ? "would listen on tcp:[%s]:%s\n"
+								 : "would listen on tcp:%s:%s\n",
 				      address->host[0] ? address->host : "*", address->port);
 	}
 	if (rc == 0 && rules < 0)

@@ -108,8 +108,10 @@ const char *netd_option(const struct netd_server *server, const char *name)
 long long netd_option_int(const struct netd_server *server, const char *name)
 {
 	const char *text = conf_get(&server->settings, name);
+	char *end = NULL;
+	long long number = text ? strtoll(text, &end, 10) : 0;
 
-	return text ? strtoll(text, NULL, 10) : 0;
+	return end && (!*end || *end == '.') ? number : 0; /* of "0.25" the whole part */
 }
 
 void netd_server_set_data(struct netd_server *server, void *data)
@@ -131,7 +133,7 @@ int netd_server_stats(const struct netd_server *server, struct netd_stats *stats
 	    .accepted = atomic_load(&counters->accepted),
 	    .refused = atomic_load(&counters->refused),
 	    .failed = atomic_load(&counters->failed),
-	    .log_drops = atomic_load(&server->shared.page->log_drops),
+	    .log_drops = atomic_load(&server->shared.page->log.drops),
 	};
 
 	memcpy(stats, &now, stats->size < sizeof now ? stats->size : sizeof now);

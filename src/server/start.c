@@ -43,7 +43,7 @@ static int open_log(struct netd_server *server)
 	int rc = log_open(&server->log, &config, &server->err);
 
 	if (rc == 0)
-		log_set_counter(server->log, &server->shared.page->log_drops);
+		log_share_account(server->log, &server->shared.page->log);
 	return rc;
 }
 
@@ -125,6 +125,9 @@ int server_start(struct netd_server *server)
 
 	if (rc < 0)
 		return err_sys(&server->err, rc, "cannot open /dev/null");
+	rc = open_signals(server); /* first: a stop that comes now must undo what follows */
+	if (rc < 0)
+		return rc;
 	rc = bind_all(server);
 	if (rc < 0)
 		goto unbind;
@@ -134,18 +137,13 @@ int server_start(struct netd_server *server)
 	rc = take_pidfile(server);
 	if (rc < 0)
 		goto close_log;
-	rc = open_signals(server);
-	if (rc < 0)
-		goto release;
 	rc = drop(server);
 	if (rc < 0)
-		goto signals;
+		goto release;
 	announce(server);
 	report(server);
 	return 0;
-      signals:
-	close_signals(server);
-release:
+      release:
 	pidfile_release(&server->pidfile);
 close_log:
 	if (!logs_to_stderr(server)) /* netd_main() says it there */
@@ -154,6 +152,7 @@ close_log:
 	server->log = log_none();
 unbind:
 	listeners_finish(&server->listeners);
+	close_signals(server);
 	return rc;
 }
 

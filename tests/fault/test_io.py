@@ -88,7 +88,7 @@ class Conversations(InModes):
             with self.server_.client() as client:
                 client.send(b'echo hello\n').expect_gone()
             self.assertEqual(self.faults.hits(fault), 1)
-            self.server_.wait_for_log('err, .*conn .*: ended in error: .*' + os.strerror(error))
+            self.server_.wait_for_log('(err|info), .*conn .*: ended in error: .*' + os.strerror(error))
             self.assertEqual(self.server_.talk(b'echo after\n'), b'after\n')
         self.after()
 

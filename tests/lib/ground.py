@@ -19,6 +19,7 @@ import unittest
 from netd import Server, program, run, wait_until
 
 NOBODY = 65534  # the number of user nobody and of its group
+# Environment for what is traced or locked away: there a sanitizer cannot look for leaks.
 SANITIZED = {**os.environ, 'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':detect_leaks=0'}
 
 
@@ -72,6 +73,8 @@ class Ground(unittest.TestCase):
         return self.path('jail')
 
     def server(self, *args, **more):
+        if '--chroot' in args:
+            more.setdefault('env', SANITIZED)
         return Server(program(self.program), *args, **more)
 
     def run_program(self, *args, **more):

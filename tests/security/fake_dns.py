@@ -68,7 +68,7 @@ def use_server(address):
 
 
 def _name(labels):
-    """On the wire; labels are parted by dots, or given as a list of bytes that may hold anything."""
+    """On the wire; labels are parted by dots, or given as a list of bytes: anything at all."""
     if isinstance(labels, str):
         labels = labels.encode().split(b'.')
     return b''.join(bytes([len(label)]) + label for label in labels) + b'\0'

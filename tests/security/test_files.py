@@ -3,15 +3,14 @@
 the pid file (20), config files (23). Rows that need another user skip without root.
 """
 import os
-import re
 import signal
 import socket
 import stat
 import unittest
 
-from ground import NOBODY, Ground, needs_root
+from ground import NOBODY, SANITIZED, Ground, needs_root, needs_strace, traced, tracer
 from modes import MODES
-from netd import Client, Failure, connect
+from netd import Client, connect
 from test_rules import as_nobody
 
 
@@ -52,6 +51,17 @@ class UnixSocket(Ground):
                         self.serving(*args, preexec_fn=lambda mask=umask: os.umask(mask)):
                     self.assertEqual(self.facts(), (mode, *me))
                 self.assertFalse(os.path.lexists(self.socket))
+
+    @needs_strace
+    def test_rule08_made_under_a_umask(self):
+        """At no moment is it open to more than the mode says."""
+        trace = self.path('trace')
+        with self.serving('--localmode', '0640', env=SANITIZED, preexec_fn=lambda: os.umask(0),
+                          wrapper=tracer(trace, 'umask,bind,listen,chmod,fchmod,fchmodat')):
+            self.wait_for_file('trace', 'listen(')
+            calls = [call.split('(')[0] for call in traced(trace)]
+            self.assertEqual(calls[-4:], ['umask', 'bind', 'umask', 'listen'])
+            self.assertIn('umask(0137)', traced(trace)[-4])
 
     @needs_root
     def test_rule08_owner_as_configured(self):
@@ -248,7 +258,8 @@ class PidFile(Ground):
         self.refused_as(f'{self.pid}: belongs to user {NOBODY}, not to us or root')
 
     def test_rule20_no_place_for_it(self):
-        self.refused('--pidfile', self.path('no', 'pid'), status=1, words='No such file or directory')
+        self.pid = self.path('no', 'pid')
+        self.refused_as(f'{self.pid}: No such file or directory')
 
     def test_rule20_sigkill_then_start_again(self):
         for options in [], ['--childs', '2']:
@@ -348,7 +359,7 @@ class ConfPerm(Ground):
         for name in self.FILES:
             path = self.path(name)
             os.mkdir(path)
-            self.refused('--configfile', path, words=f'{path}: found a directory, expected a regular')
+            self.refused('--configfile', path, words=f'{path}: found a directory, expected a ')
             os.rmdir(path)
             os.mkfifo(path)
             self.refused('--configfile', path, words=f'{path}: found a FIFO, expected a regular')

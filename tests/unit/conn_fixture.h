@@ -183,7 +183,7 @@ static inline void wire_fail(struct wire *wire, int error)
 			(stage)->wire.output.data[0] = '\0';                                       \
 	} while (0)
 
-/* ------------------------------------------------------------------------- a connection on it */
+/* ------------------------------------------------------------------------ a connection on it */
 
 struct stage {
 	struct wire wire;
@@ -242,6 +242,13 @@ static inline void stage_again(struct stage *stage)
 	wire_finish(&stage->wire);
 	wire_init(&stage->wire);
 	assert_int_equal(conn_new_over(&stage->conn, &stage->env, &stage->wire.layer), 0);
+}
+
+/* Letters in an order of their own. */
+static inline void stage_fill(char *data, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		data[i] = (char)('a' + (i * 7 + i / 256) % 26);
 }
 
 /* Rules as in a config file. */

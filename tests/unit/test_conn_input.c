@@ -1,6 +1,7 @@
 /*
- * test_conn_input.c - reading: every way in which the bytes of the peer may be cut into pieces gives
- * the same bytes and lines; long lines; the end; failures in the middle; the flush before a wait.
+ * test_conn_input.c - reading: every way in which the bytes of the peer may be cut into pieces
+ * gives the same bytes and lines; long lines; the end; failures in the middle; the flush before a
+ * wait.
  */
 #include "conn_fixture.h"
 #include "scarce.h"
@@ -93,7 +94,7 @@ static void a_failed_read_in_a_line_loses_nothing(void **state)
 	}
 }
 
-/* ------------------------------------------------------------------------------------ long lines */
+/* -------------------------------------------------------------------------------- long lines */
 
 /* length bytes, the last one a newline; free() it. */
 static char *long_line(size_t length, char c)
@@ -254,7 +255,7 @@ static void readline_skips_what_does_not_fit(void **state)
 	assert_int_equal(netd_readline(stage->conn, four, sizeof four), 0);
 }
 
-/* ------------------------------------------------------------------------------ lines in place */
+/* ---------------------------------------------------------------------------- lines in place */
 
 static void chomp_takes_one_ending_off(void **state)
 {
@@ -308,7 +309,7 @@ static void a_line_may_hold_nul_and_be_written_to(void **state)
 	assert_memory_equal(line, "next\n", 5);
 }
 
-/* -------------------------------------------------------------------------------------- bytes */
+/* ------------------------------------------------------------------------------------- bytes */
 
 static void reads_are_served_from_the_buffer_first(void **state)
 {
@@ -415,7 +416,7 @@ static void a_failed_read_has_words_and_may_be_tried_again(void **state)
 		int code;
 		const char *words;
 	} cases[] = {
-	    {-ETIMEDOUT, "read: the deadline passed"},
+	    {-ETIMEDOUT, "read: Connection timed out"},
 	    {-ECANCELED, "read: the server is stopping"},
 	    {-ECONNRESET, "read: Connection reset by peer"},
 	    {-EINTR, "read: Interrupted system call"},
@@ -457,7 +458,7 @@ static void the_deadline_reaches_the_layer(void **state)
 	assert_true(stage->wire.deadline == 4712);
 }
 
-/* ------------------------------------------------------------------------ the flush before a wait */
+/* ------------------------------------------------------------------- the flush before a wait */
 
 static void output_is_sent_before_a_wait_for_input(void **state)
 {

@@ -7,7 +7,10 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 /* What the callbacks of the service do; one conversation at a time. */
 static struct {
@@ -89,7 +92,7 @@ static void expect_end(struct stage *stage, enum conn_end end, const char *calls
 	assert_null(stage->conn->escape);
 }
 
-/* ---------------------------------------------------------------------------------------- ends */
+/* -------------------------------------------------------------------------------------- ends */
 
 static void served(void **state)
 {
@@ -157,7 +160,7 @@ static void failed_with_any_number(void **state)
 	} cases[] = {
 	    {-ECONNABORTED, PEER "ended in error: Software caused connection abort\n"},
 	    {-1, PEER "ended in error: -1 was returned\n"},
-	    {-ETIMEDOUT, PEER "ended in error: the deadline passed\n"},
+	    {-ETIMEDOUT, PEER "ended in error: Connection timed out\n"},
 	    {-ECANCELED, PEER "ended in error: the server is stopping\n"},
 	    {-100000, PEER "ended in error: Unknown error 100000\n"},
 	};
@@ -197,9 +200,13 @@ static void failed_with_the_words_of_the_call(void **state)
 		wire_fail(&stage->wire, -ECONNRESET);
 		assert_int_equal(conn_serve(stage->conn), CONN_FAILED);
 	}
-	assert_log(stage, PEER "ended in error: read: Connection reset by peer\n" PEER
-			       "ended in error: read: Connection reset by peer\n" PEER
-			       "ended in error: No such file or directory\n");
+	/* That a peer is gone is told at level info. */
+	assert_log(stage, PEER "ended in error: No such file or directory\n");
+	check_log(stage, NETD_INFO,
+		  PEER "ended in error: read: Connection reset by peer\n" PEER
+		       "ended in error: read: Connection reset by peer\n" PEER
+		       "ended in error: No such file or directory\n",
+		  __FILE__, __LINE__);
 }
 
 static void ended_by_fatal(void **state)
@@ -227,6 +234,28 @@ static void ended_by_fatal(void **state)
 	expect_counts(stage, 1, 2);
 }
 
+/* A mistake of the author's: there is no handler to end. */
+static void fatal_outside_a_handler_aborts(void **state)
+{
+	struct stage *stage = *state;
+	char *log;
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		signal(SIGABRT, SIG_DFL);
+		setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+		netd_fatal(stage->conn, "too early");
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	log = stage_log(stage, NETD_ERR);
+	assert_string_equal(log, PEER "too early\n" PEER
+				      "netd_fatal() called outside a handler: aborting\n");
+	free(log);
+}
+
 static void the_debug_log_tells_the_story(void **state)
 {
 	struct stage *stage = *state;
@@ -237,7 +266,7 @@ static void the_debug_log_tells_the_story(void **state)
 		  __FILE__, __LINE__);
 }
 
-/* --------------------------------------------------------------------------------------- rules */
+/* ------------------------------------------------------------------------------------- rules */
 
 /* A conversation in memory meets the rules as 127.0.0.1. */
 static void rule10_refused_by_a_rule(void **state)
@@ -298,7 +327,7 @@ static void rule10_without_memory_for_the_rules_nobody_gets_in(void **state)
 	assert_string_equal(buf_text(&act.calls), "");
 }
 
-/* ---------------------------------------------------------------------------------------- peers */
+/* ------------------------------------------------------------------------------------- peers */
 
 static struct netd_conn *conn_from(struct stage *stage, const void *address, size_t size)
 {
@@ -403,7 +432,7 @@ static void log_lines_of_a_handler(void **state)
 	netd_debug(stage->conn, "nobody wants it"); /* and it is not formatted */
 }
 
-/* ------------------------------------------------------------------- memory that runs out anywhere */
+/* ------------------------------------------------------------- memory that runs out anywhere */
 
 /* A handler that uses everything that takes memory, and gives up at the first failure. */
 static int greedy(struct netd_conn *conn)
@@ -477,6 +506,7 @@ int main(void)
 	    SERVE_TEST(failed_with_any_number),
 	    SERVE_TEST(failed_with_the_words_of_the_call),
 	    SERVE_TEST(ended_by_fatal),
+	    SERVE_TEST(fatal_outside_a_handler_aborts),
 	    SERVE_TEST(the_debug_log_tells_the_story),
 	    SERVE_TEST(rule10_refused_by_a_rule),
 	    SERVE_TEST(the_rule_that_let_in_is_known),

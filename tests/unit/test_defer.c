@@ -187,7 +187,7 @@ static void deferred_functions_can_still_write(void **state)
 	assert_output(stage, "bye\n");
 }
 
-/* ------------------------------------------------------------------------------------- dialling */
+/* ---------------------------------------------------------------------------------- dialling */
 
 /* A listening socket on the loopback address. */
 struct door {

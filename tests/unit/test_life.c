@@ -1,6 +1,7 @@
 /*
- * test_life.c - the phases of a process, moved by real signals, wishes and deadlines; the memory that
- * processes share; the books of jobs. The modes themselves are tested end to end in tests/modes.
+ * test_life.c - the phases of a process, moved by real signals, wishes and deadlines; the memory
+ * that processes share; the books of jobs. The modes themselves are tested end to end in
+ * tests/modes.
  */
 #include "conn_fixture.h"
 #include "mode/mode.h"
@@ -54,7 +55,7 @@ static void expect_phase(enum phase phase)
 
 static const char draining[] = "SIGTERM: no new connections; 0 at work may finish within 30.0 s\n";
 
-/* ---------------------------------------------------------------------------------------- signals */
+/* ----------------------------------------------------------------------------------- signals */
 
 static void nothing_happens_by_itself(void **state)
 {
@@ -113,7 +114,7 @@ static void two_terms_only_drain_a_worker(void **state)
 	send_and_update(SIGTERM);
 	assert_int_equal(life_phase(&life), PHASE_DRAIN);
 	assert_int_equal(atomic_load(&shared.page->phase), PHASE_SERVE); /* the master's to write */
-	expect_story(""); /* and to log */
+	expect_story("");                                                /* and to log */
 }
 
 static void int_stops_at_once(void **state)
@@ -160,7 +161,7 @@ static void the_end_of_a_child_is_noted(void **state)
 	assert_false(life.child_ended);
 }
 
-/* ---------------------------------------------------------------------------------- logs reopened */
+/* ----------------------------------------------------------------------------- logs reopened */
 
 static void hup_and_usr1_reopen_the_log(void **state)
 {
@@ -189,7 +190,7 @@ static void hup_and_usr1_reopen_the_log(void **state)
 	unlink(moved);
 }
 
-/* --------------------------------------------------------------------------- wishes and deadlines */
+/* ---------------------------------------------------------------------- wishes and deadlines */
 
 static void a_wish_to_stop_drains_once(void **state)
 {
@@ -265,7 +266,7 @@ static void a_drain_before_the_time_out_has_its_own_time(void **state)
 	expect_story("SIGTERM: no new connections; 0 at work may finish within 30.5 s\n");
 }
 
-/* ------------------------------------------------------------------------------ forked processes */
+/* -------------------------------------------------------------------------- forked processes */
 
 static void a_forked_process_begins_where_its_parent_was(void **state)
 {
@@ -319,7 +320,7 @@ static void an_orphan_watches_the_time_itself(void **state)
 	assert_int_equal(life_phase(&life), PHASE_STOP);
 }
 
-/* ------------------------------------------------------------------------------- shared memory */
+/* ----------------------------------------------------------------------------- shared memory */
 
 static void processes_share_the_books(void **state)
 {
@@ -347,12 +348,12 @@ static void shared_memory_that_cannot_be_had(void **state)
 	struct shared none = {0};
 
 	(void)state;
-	assert_int_equal(shared_init(&none, -1), -ENOMEM); /* a size beyond any */
+	assert_int_equal(shared_init(&none, INT_MIN), -ENOMEM); /* a size beyond any */
 	assert_null(none.page);
 	shared_finish(&none);
 }
 
-/* ------------------------------------------------------------------------------------------ jobs */
+/* -------------------------------------------------------------------------------------- jobs */
 
 static struct worker worker;
 static int run_rc, ran;
