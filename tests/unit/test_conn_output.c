@@ -132,7 +132,15 @@ static void without_memory_nothing_is_written(void **state)
 
 static void printf_writes_in_place_or_by_the_heap(void **state)
 {
-	static const int widths[] = {1, ROOM - 2, ROOM - 1, ROOM, ROOM + 1, 5 * ROOM};
+	static const int widths[] = {1,
+				     CONN_FIRST_BUFFER - 1,
+				     CONN_FIRST_BUFFER,
+				     CONN_FIRST_BUFFER + 1,
+				     ROOM - 2,
+				     ROOM - 1,
+				     ROOM,
+				     ROOM + 1,
+				     5 * ROOM};
 	struct stage *stage = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(widths); i++) {

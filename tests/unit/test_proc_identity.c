@@ -306,7 +306,7 @@ void *__wrap_malloc(size_t size)
 
 char *__wrap_strndup(const char *text, size_t size)
 {
-	size_t length = strnlen(text, size);
+	size_t length = strlen(text);
 	char *copy = __wrap_malloc(length + 1);
 
 	if (!copy)

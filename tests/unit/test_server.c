@@ -302,6 +302,10 @@ static void the_service_may_refuse_its_configuration(void **state)
 	assert_int_equal(load(ARGS("--localport=0")), -EDOM);
 	assert_string_equal(netd_server_error(server), "the service cannot be configured: "
 						       "Numerical argument out of domain");
+	make(NULL, ARGS("--localport=0"));
+	netd_server_fail(server, -EIO, "words of something before");
+	assert_int_equal(load_it(path_of("stdout")), -EDOM);
+	assert_non_null(strstr(netd_server_error(server), "cannot be configured"));
 	act.configure_words = "the moon is full";
 	assert_int_equal(load(ARGS("--localport=0", "--check")), -EDOM);
 	assert_string_equal(netd_server_error(server), "the moon is full");

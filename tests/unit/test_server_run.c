@@ -81,11 +81,16 @@ static int nested_rc;
 static int run_another(struct netd_server *of)
 {
 	char name[] = "prog", bind[] = "--bind=tcp:127.0.0.1:0", log[] = "--logfile=/dev/null";
-	char *argv[] = {name, bind, log, NULL};
-	struct netd_server *another = netd_server_new(&service, NULL, 3, argv);
+	char pidfile[160];
+	char *argv[] = {name, bind, log, pidfile, NULL};
+	struct netd_server *another;
+
+	snprintf(pidfile, sizeof pidfile, "--pidfile=%s/another", dir);
+	another = netd_server_new(&service, NULL, 4, argv);
 
 	nested_rc = netd_server_run(another);
 	assert_non_null(strstr(netd_server_error(another), "signals"));
+	assert_int_equal(access(path_of("another"), F_OK), -1); /* it was there for a moment */
 	netd_server_free(another);
 	return netd_server_stop(of);
 }

@@ -1,0 +1,24 @@
+/* conform.h - between the files of the conformance server. */
+#ifndef CONFORM_H
+#define CONFORM_H
+
+#include <netdaemon.h>
+
+/* Returned by a command that ends the conversation in good order. */
+#define DONE 1
+
+struct command {
+	const char *name;                            /* NULL ends a table */
+	int (*run)(struct netd_conn *c, char *rest); /* 0 go on, DONE, or -errno: run() fails */
+};
+
+/* Commands that read, write and wait. */
+extern const struct command io_commands[];
+
+/* "ok N", or "error NAME" for the errors that tests ask about. Returns 0. */
+int conform_answer(struct netd_conn *c, int64_t rc);
+
+/* The number that a command's argument begins with. */
+long conform_number(const char *text);
+
+#endif
