@@ -76,7 +76,7 @@ static int job_name(struct job *job)
 
 static int open_spool(const struct netd_server *server)
 {
-	int dir = open(netd_option(server, "spool"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int dir = open(netd_server_option(server, "spool"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	return dir < 0 ? -errno : dir;
 }
@@ -119,7 +119,7 @@ static int write_all(int file, const char *data, size_t size)
 
 static int job_receive(struct netd_conn *c, struct job *job)
 {
-	long long most = netd_option_int(netd_conn_server(c), "max-job");
+	long long most = netd_server_option_int(netd_conn_server(c), "max-job");
 	char chunk[CHUNK];
 	ssize_t n;
 	int result;
@@ -312,7 +312,7 @@ static int empty_spool(const struct round *round)
 
 static int open_output(const struct netd_server *server)
 {
-	int file = open(netd_option(server, "output"),
+	int file = open(netd_server_option(server, "output"),
 			O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
 	struct stat st;
 
@@ -350,13 +350,13 @@ static int configure(struct netd_server *server)
 {
 	int dir;
 
-	if (!netd_option(server, "spool") || !netd_option(server, "output"))
+	if (!netd_server_option(server, "spool") || !netd_server_option(server, "output"))
 		return netd_server_fail(server, -EINVAL, "--spool and --output must be given");
-	if (netd_option(server, "chroot"))
+	if (netd_server_option(server, "chroot"))
 		return 0;
 	dir = open_spool(server);
 	if (dir < 0)
-		return netd_server_fail(server, dir, "--spool %s: %s", netd_option(server, "spool"),
+		return netd_server_fail(server, dir, "--spool %s: %s", netd_server_option(server, "spool"),
 					strerror(-dir));
 	(void)close(dir);
 	return 0;

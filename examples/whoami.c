@@ -40,13 +40,13 @@ static ssize_t tell_cred(struct netd_conn *c)
 static ssize_t tell_rule(struct netd_conn *c)
 {
 	const struct netd_server *server = netd_conn_server(c);
-	const char *key = netd_option(server, "key");
+	const char *key = netd_server_option(server, "key");
 
 	return netd_printf(c,
 			   "mode: %s\n"
 			   "rule: %d\n"
 			   "%s: %s\n",
-			   or_dash(netd_option(server, "mode")), netd_client_rule(c), key,
+			   or_dash(netd_server_option(server, "mode")), netd_client_rule(c), key,
 			   or_dash(netd_client_get(c, key)));
 }
 

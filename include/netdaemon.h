@@ -220,10 +220,10 @@ NETD_API const char *netd_server_address(const struct netd_server *server, int i
  * The value of an option as text, the service's own or a standard one ("mode", "localport");
  * NULL when it was not given and has no default, or is unknown. Valid until netd_server_free().
  */
-NETD_API const char *netd_option(const struct netd_server *server, const char *name);
+NETD_API const char *netd_server_option(const struct netd_server *server, const char *name);
 
 /* The same as a number: flags give 0 or 1; text that is no number, or no value at all, 0. */
-NETD_API long long netd_option_int(const struct netd_server *server, const char *name);
+NETD_API long long netd_server_option_int(const struct netd_server *server, const char *name);
 
 /* A pointer of the author's, kept with the server. The library does not look at it. */
 NETD_API void netd_server_set_data(struct netd_server *server, void *data);

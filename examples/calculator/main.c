@@ -22,7 +22,7 @@ static ssize_t answer(struct netd_conn *c, const char *line, size_t length)
 		return 0;
 	if (calc_eval(line, length, &value, &error) < 0)
 		return netd_printf(c, "error: column %zu: %s\n", error.column, error.words);
-	if (calc_format(text, value, netd_option(netd_conn_server(c), "base")) < 0)
+	if (calc_format(text, value, netd_server_option(netd_conn_server(c), "base")) < 0)
 		return -EINVAL;
 	return netd_printf(c, "%s\n", text);
 }

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 
 #define POLL_ON_STACK 8 /* descriptors of netd_poll() that need no allocation */
+#define LOOK_MS 100     /* a peer that never makes us wait can hide a stop for so long */
 
 _Static_assert(NETD_IN == POLLIN && NETD_OUT == POLLOUT && NETD_FAILED == POLLERR &&
 		   NETD_HUP == POLLHUP,
@@ -81,19 +82,37 @@ static int wait_for(int fd, short events, int64_t deadline)
 	return rc < 0 ? rc : 0;
 }
 
+/* A call that will not wait: let the interrupt have its say now and then. MSG_DONTWAIT or -errno.
+ */
+static int without_waiting(struct io_handle *handle, int64_t now)
+{
+	int64_t before = handle->look_at;
+	int rc;
+
+	if (!interrupt_exists() || handle->cut || now < before)
+		return MSG_DONTWAIT;
+	handle->look_at = now + LOOK_MS;
+	rc = before ? interrupt_check() : 0; /* not at once: most conversations are short */
+	return rc < 0 ? rc : MSG_DONTWAIT;
+}
+
 /*
  * How the next system call may wait: 0, by itself, where neither a deadline nor a stop would be
  * missed; else MSG_DONTWAIT, and poll after it. -ETIMEDOUT, -ECANCELED: the wait is over already.
  */
-static int call_flags(const struct io_handle *handle, int64_t deadline)
+static int call_flags(struct io_handle *handle, int64_t deadline)
 {
-	if (deadline != NETD_NEVER)
-		return clock_ms() >= deadline ? -ETIMEDOUT : MSG_DONTWAIT;
+	int64_t now;
+
+	if (deadline != NETD_NEVER) {
+		now = clock_ms();
+		return now >= deadline ? -ETIMEDOUT : without_waiting(handle, now);
+	}
 	if (handle->cut || !interrupt_exists())
 		return 0;
 	if (interrupt_repeats() && interrupt_deadline() == NETD_NEVER)
 		return interrupt_check();
-	return MSG_DONTWAIT;
+	return without_waiting(handle, clock_ms());
 }
 
 /* What a failed recv or send means: 0 try again, or -errno. */

@@ -43,7 +43,7 @@ struct netd_server *netd_server_new(const struct netd_service *service,
 	server->load_rc =
 	    conf_load(&server->settings, &server->service, config, argc, argv, &server->err);
 	rc = shared_init(&server->shared,
-			server->settings.childs > 0 ? (int)server->settings.childs : 1);
+			 server->settings.childs > 0 ? (int)server->settings.childs : 1);
 	if (rc < 0)
 		goto fail;
 	return server;
@@ -100,12 +100,12 @@ const char *netd_server_address(const struct netd_server *server, int index)
 	return server->listeners.items[index].text;
 }
 
-const char *netd_option(const struct netd_server *server, const char *name)
+const char *netd_server_option(const struct netd_server *server, const char *name)
 {
 	return conf_get(&server->settings, name);
 }
 
-long long netd_option_int(const struct netd_server *server, const char *name)
+long long netd_server_option_int(const struct netd_server *server, const char *name)
 {
 	const char *text = conf_get(&server->settings, name);
 	char *end = NULL;

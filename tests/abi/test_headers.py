@@ -7,9 +7,8 @@ import unittest
 ROOT = os.environ['SOURCE_ROOT']
 INCLUDE = os.path.join(ROOT, 'include')
 WARNINGS = ['-Wall', '-Wextra', '-Wpedantic', '-Wundef', '-Werror', '-fsyntax-only']
-C, CXX = os.environ.get('CC', 'cc').split() + ['-Wshadow'], ['g++']
-# Not -Wshadow in C++: netd_option is a struct and a function, as stat is. Not the fields left out:
-# NETD_SERVICE is meant to leave them out.
+C, CXX = os.environ.get('CC', 'cc').split() + ['-Wshadow'], ['g++', '-Wshadow']
+# Not the fields left out: NETD_SERVICE is meant to leave them out.
 SERVICE = '-Wno-missing-field-initializers'
 USE = '''#include <netdaemon.h>
 static int run(struct netd_conn *conn)

@@ -89,10 +89,10 @@ static int cmd_stats(struct netd_conn *c, char *rest)
 
 static int cmd_option(struct netd_conn *c, char *rest)
 {
-	const char *value = netd_option(netd_conn_server(c), rest);
+	const char *value = netd_server_option(netd_conn_server(c), rest);
 
 	netd_printf(c, "%s %lld\n", value ? value : "-",
-		    netd_option_int(netd_conn_server(c), rest));
+		    netd_server_option_int(netd_conn_server(c), rest));
 	return 0;
 }
 
@@ -272,17 +272,17 @@ static int open_conn(struct netd_conn *c)
 		return -ENOMEM;
 	*mark = 1;
 	netd_set_data(c, mark);
-	return netd_option_int(netd_conn_server(c), "open-fails") ? -EIO : 0;
+	return netd_server_option_int(netd_conn_server(c), "open-fails") ? -EIO : 0;
 }
 
 static int accept_conn(struct netd_conn *c)
 {
-	return netd_option_int(netd_conn_server(c), "refuse") ? 0 : 1;
+	return netd_server_option_int(netd_conn_server(c), "refuse") ? 0 : 1;
 }
 
 static int loop(struct netd_server *server)
 {
-	const char *what = netd_option(server, "loop-does");
+	const char *what = netd_server_option(server, "loop-does");
 
 	netd_server_log(server, NETD_NOTICE, "loop in %d", (int)getpid());
 	if (what && strcmp(what, "crash") == 0)
@@ -306,7 +306,7 @@ static int configure(struct netd_server *server)
 	static char words[] = "data";
 
 	netd_server_set_data(server, words);
-	if (netd_option_int(server, "configure-fails"))
+	if (netd_server_option_int(server, "configure-fails"))
 		return netd_server_fail(server, -EINVAL, "--configure-fails: as you wish");
 	return 0;
 }

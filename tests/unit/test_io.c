@@ -202,6 +202,34 @@ static void the_deadline_of_the_interrupt_is_kept(void **state)
 	assert_int_equal(stop.checks, 0);
 }
 
+/* A peer that always has something to say, or always takes what it gets. */
+static void a_stop_is_seen_though_there_is_never_a_wait(void **state)
+{
+	char data[2];
+	ssize_t n;
+
+	(void)state;
+	io_set_interrupt(&stop.interrupt);
+	for (int i = 0; i < 4; i++) {
+		int64_t before = netd_now(), deadline = i % 2 ? before + 20000 : NETD_NEVER;
+
+		stop_now();
+		do {
+			peer_says_hi();
+			if (i < 2)
+				n = receive(data, sizeof data, deadline);
+			else
+				n = transmit("hi", 2, deadline);
+			drain_peer();
+		} while (n == 2 && netd_now() < before + 5000);
+		assert_int_equal(n, -ECANCELED);
+		assert_int_equal(poll_front.calls, 0);
+		handle.look_at = 0;
+		while (i < 2 && recv(handle.fd, data, sizeof data, MSG_DONTWAIT) > 0)
+			;
+	}
+}
+
 /* Where a stop shuts the socket down, the call itself waits; afterwards the stop is the reason. */
 static void a_socket_that_is_cut(void **state)
 {
@@ -458,6 +486,7 @@ int main(void)
 	    IO_TEST(a_signal_ends_a_wait_when_catchint_is_off),
 	    IO_TEST(a_real_signal),
 	    IO_TEST(a_stop_ends_every_wait),
+	    IO_TEST(a_stop_is_seen_though_there_is_never_a_wait),
 	    IO_TEST(a_wake_up_without_a_stop_goes_on_waiting),
 	    IO_TEST(the_deadline_of_the_interrupt_is_kept),
 	    IO_TEST(a_socket_that_is_cut),

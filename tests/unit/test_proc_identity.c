@@ -306,7 +306,8 @@ void *__wrap_malloc(size_t size)
 
 char *__wrap_strndup(const char *text, size_t size)
 {
-	size_t length = strlen(text);
+	size_t all = strlen(text);
+	size_t length = all < size ? all : size;
 	char *copy = __wrap_malloc(length + 1);
 
 	if (!copy)

@@ -69,16 +69,16 @@ static void options_as_text_and_numbers(void **state)
 {
 	(void)state;
 	assert_int_equal(load(ARGS("--localport=7", "--title=5 apples", "--shout")), 0);
-	assert_string_equal(netd_option(server, "localport"), "7");
-	assert_int_equal(netd_option_int(server, "localport"), 7);
-	assert_int_equal(netd_option_int(server, "depth"), 3);
-	assert_int_equal(netd_option_int(server, "shout"), 1);
-	assert_string_equal(netd_option(server, "mode"), "threads");
-	assert_null(netd_option(server, "pidfile"));
-	assert_null(netd_option(server, "unknown"));
-	assert_int_equal(netd_option_int(server, "pidfile"), 0);
-	assert_int_equal(netd_option_int(server, "unknown"), 0);
-	assert_int_equal(netd_option_int(server, "mode"), 0);
+	assert_string_equal(netd_server_option(server, "localport"), "7");
+	assert_int_equal(netd_server_option_int(server, "localport"), 7);
+	assert_int_equal(netd_server_option_int(server, "depth"), 3);
+	assert_int_equal(netd_server_option_int(server, "shout"), 1);
+	assert_string_equal(netd_server_option(server, "mode"), "threads");
+	assert_null(netd_server_option(server, "pidfile"));
+	assert_null(netd_server_option(server, "unknown"));
+	assert_int_equal(netd_server_option_int(server, "pidfile"), 0);
+	assert_int_equal(netd_server_option_int(server, "unknown"), 0);
+	assert_int_equal(netd_server_option_int(server, "mode"), 0);
 }
 
 /* "text that is no number, or no value at all, 0" */
@@ -86,9 +86,9 @@ static void text_that_only_begins_as_a_number_is_none(void **state)
 {
 	(void)state;
 	assert_int_equal(load(ARGS("--localport=7", "--title=5 apples")), 0);
-	assert_int_equal(netd_option_int(server, "title"), 0);
+	assert_int_equal(netd_server_option_int(server, "title"), 0);
 	assert_int_equal(load(ARGS("--localport=7", "--title=12.5")), 0);
-	assert_int_equal(netd_option_int(server, "title"), 12); /* the whole part */
+	assert_int_equal(netd_server_option_int(server, "title"), 12); /* the whole part */
 }
 
 static void before_it_runs(void **state)
