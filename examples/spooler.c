@@ -356,8 +356,8 @@ static int configure(struct netd_server *server)
 		return 0;
 	dir = open_spool(server);
 	if (dir < 0)
-		return netd_server_fail(server, dir, "--spool %s: %s", netd_server_option(server, "spool"),
-					strerror(-dir));
+		return netd_server_fail(server, dir, "--spool %s: %s",
+					netd_server_option(server, "spool"), strerror(-dir));
 	(void)close(dir);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -81,7 +82,8 @@ static void stop(pid_t pid)
 
 	kill(pid, SIGTERM);
 	while (!has_ended(pid) && now_ns() < until)
-		usleep(1000);
+		usleep(
+		    1000); /* allowed: usleep: the end of a process has no event with a time-out */
 	kill(-pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 }

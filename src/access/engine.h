@@ -1,6 +1,6 @@
 /*
- * engine.h - PCRE2, linked with the library or loaded when the first rule needs it. A server without
- * rules does without it: its mappings would cost every fork, and its code is out of reach.
+ * engine.h - PCRE2, linked with the library or loaded when the first rule needs it. A server
+ * without rules does without it: its mappings would cost every fork, and its code is out of reach.
  */
 #ifndef ACCESS_ENGINE_H
 #define ACCESS_ENGINE_H

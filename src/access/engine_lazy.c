@@ -30,18 +30,18 @@ static struct {
 	}
 
 static const struct os_symbol symbols[] = {
-	SYMBOL(compile),
-	SYMBOL(code_free),
-	SYMBOL(jit_compile),
-	SYMBOL(match),
-	SYMBOL(match_data_create),
-	SYMBOL(match_data_free),
-	SYMBOL(match_context_create),
-	SYMBOL(match_context_free),
-	SYMBOL(set_match_limit),
-	SYMBOL(set_depth_limit),
-	SYMBOL(set_heap_limit),
-	SYMBOL(get_error_message),
+    SYMBOL(compile),
+    SYMBOL(code_free),
+    SYMBOL(jit_compile),
+    SYMBOL(match),
+    SYMBOL(match_data_create),
+    SYMBOL(match_data_free),
+    SYMBOL(match_context_create),
+    SYMBOL(match_context_free),
+    SYMBOL(set_match_limit),
+    SYMBOL(set_depth_limit),
+    SYMBOL(set_heap_limit),
+    SYMBOL(get_error_message),
 };
 
 int engine_load(struct err *err)
@@ -51,8 +51,9 @@ int engine_load(struct err *err)
 	if (!engine.library)
 		rc = os_library_load(&engine.library, ENGINE_LIBRARY, symbols, ARRAY_LEN(symbols));
 	if (rc < 0)
-		return err_set(err, rc, "access rules need PCRE2: cannot load " ENGINE_LIBRARY
-					" (Debian: apt-get install libpcre2-8-0)");
+		return err_set(err, rc,
+			       "access rules need PCRE2: cannot load " ENGINE_LIBRARY
+			       " (Debian: apt-get install libpcre2-8-0)");
 	return 0;
 }
 

@@ -117,7 +117,7 @@ static int read_key(struct yaml_source *source, char **out)
 	rc = check_tag(source, event->data.scalar.tag, VALUE_SCALAR);
 	if (rc == 0)
 		rc = scalar_text(source, &text);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && strcmp(text, "<<") == 0)
 		return yaml_source_fail(source, &event->start_mark,

@@ -1,7 +1,7 @@
 /*
- * render.c - values back to text: what netd_server_option() gives to a service, and the list that --check
- * shows. Done once, when all sources are read, so that asking needs no memory.
- * Client rules are written as Perl data, as they could stand in a config file.
+ * render.c - values back to text: what netd_server_option() gives to a service, and the list that
+ * --check shows. Done once, when all sources are read, so that asking needs no memory. Client rules
+ * are written as Perl data, as they could stand in a config file.
  */
 #include "conf/table.h"
 

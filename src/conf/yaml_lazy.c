@@ -25,8 +25,8 @@ static struct {
 	}
 
 static const struct os_symbol symbols[] = {
-	SYMBOL(parser_initialize),	 SYMBOL(parser_delete), SYMBOL(parser_set_encoding),
-	SYMBOL(parser_set_input_string), SYMBOL(parser_parse),	SYMBOL(event_delete),
+    SYMBOL(parser_initialize),       SYMBOL(parser_delete), SYMBOL(parser_set_encoding),
+    SYMBOL(parser_set_input_string), SYMBOL(parser_parse),  SYMBOL(event_delete),
 };
 
 int yaml_library_load(struct err *err)
@@ -34,8 +34,9 @@ int yaml_library_load(struct err *err)
 	int rc = os_library_load(&yaml.library, YAML_LIBRARY, symbols, ARRAY_LEN(symbols));
 
 	if (rc < 0)
-		return err_set(err, rc, "a YAML file needs libyaml: cannot load " YAML_LIBRARY
-					" (Debian: apt-get install libyaml-0-2)");
+		return err_set(err, rc,
+			       "a YAML file needs libyaml: cannot load " YAML_LIBRARY
+			       " (Debian: apt-get install libyaml-0-2)");
 	return 0;
 }
 

@@ -23,7 +23,8 @@ static struct netd_conn *conn_alloc(const struct conn_env *env, uint64_t id)
 	if (conn)
 		*env->spare = NULL;
 	else if (env->spare) /* used again and again: on as few pages as can be, see mode/fork.c */
-		conn = aligned_alloc(CONN_ALIGN, (sizeof *conn + CONN_ALIGN - 1) & ~(CONN_ALIGN - 1));
+		conn =
+		    aligned_alloc(CONN_ALIGN, (sizeof *conn + CONN_ALIGN - 1) & ~(CONN_ALIGN - 1));
 	else
 		conn = malloc(sizeof *conn);
 	if (!conn)

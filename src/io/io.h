@@ -17,7 +17,7 @@
 /* A descriptor with what its operations need to know. Embedded in its owner. */
 struct io_handle {
 	int fd;
-	bool cut; /* a stop shuts this socket down: a wait may block in the call itself */
+	bool cut;        /* a stop shuts this socket down: a wait may block in the call itself */
 	int64_t look_at; /* io_blocking: when to ask the interrupt without having to wait */
 	void *state;     /* of the operations; NULL for io_blocking */
 };

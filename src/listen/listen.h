@@ -17,7 +17,7 @@ enum address_kind { ADDRESS_TCP, ADDRESS_UNIX };
 struct address {
 	enum address_kind kind;
 	char host[256]; /* tcp: "" means every address, IPv4 and IPv6 */
-	char port[32];	/* tcp: number or service name */
+	char port[32];  /* tcp: number or service name */
 	char path[108]; /* unix */
 };
 
@@ -31,7 +31,7 @@ void address_text(const struct sockaddr_storage *sa, socklen_t size, char out[AD
 /* How to bind. */
 struct listen_config {
 	int backlog;
-	unsigned mode;	  /* unix: permission bits */
+	unsigned mode;    /* unix: permission bits */
 	int64_t uid, gid; /* unix: owner; -1: leave */
 };
 
@@ -39,8 +39,8 @@ struct listener {
 	int fd; /* non-blocking, close-on-exec; -1: closed */
 	enum address_kind kind;
 	char text[ADDRESS_TEXT_MAX]; /* as really bound (port 0 resolved) */
-	char path[108];		     /* unix: the path to remove; "": nothing to remove */
-	uint64_t dev, ino;	     /* unix: the file we made, so that only ours is removed */
+	char path[108];              /* unix: the path to remove; "": nothing to remove */
+	uint64_t dev, ino;           /* unix: the file we made, so that only ours is removed */
 };
 
 struct listeners {

@@ -222,7 +222,7 @@ int unix_listen(struct listeners *out, const struct address *address,
 		rc = look(address->path, &made);
 	if (rc == 0 && (!S_ISSOCK(made.st_mode) || made.st_uid != geteuid()))
 		rc = -EADDRINUSE; /* not what bind() made: somebody exchanged it */
-	if (rc < 0) {
+	if (rc != 0) {
 		close(listener.fd);
 		return failed(err, rc, address->path);
 	}

@@ -23,7 +23,8 @@ void accept_start_waiting(struct worker *worker);
 void accept_drop_waiting(struct worker *worker);
 
 /* Take those whom the kernel has let in (when draining), then close the listeners. When
- * something has run out the door stays open: call it again. Also in the middle of a handler that waits. */
+ * something has run out the door stays open: call it again. Also in the middle of a handler that
+ * waits. */
 void accept_close_door(struct worker *worker);
 
 #endif

@@ -17,9 +17,9 @@ struct shared_slot {
 
 /* The page that all processes can write: nothing in it is trusted beyond being a number. */
 struct shared_page {
-	_Atomic int phase;          /* enum phase, for netd_draining() everywhere */
-	_Atomic int stop_wanted;    /* netd_server_stop() was called */
-	struct log_account log;     /* lines that no process could write */
+	_Atomic int phase;       /* enum phase, for netd_draining() everywhere */
+	_Atomic int stop_wanted; /* netd_server_stop() was called */
+	struct log_account log;  /* lines that no process could write */
 	struct conn_counters counters;
 	struct shared_slot slots[];
 };

@@ -55,8 +55,7 @@ int os_close_each_from(int first, const int *keep, size_t count)
 	return 0;
 }
 
-int os_library_load(void **library, const char *name, const struct os_symbol *symbols,
-		    size_t count)
+int os_library_load(void **library, const char *name, const struct os_symbol *symbols, size_t count)
 {
 	void *loaded = dlopen(name, RTLD_NOW | RTLD_LOCAL);
 

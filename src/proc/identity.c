@@ -161,7 +161,7 @@ int identity_find(struct identity *out, const char *user, const char *group, str
 		rc = find(&groups, group, &found_group, err);
 	else if (rc == 0 && user)
 		rc = find_primary(&found_user, &found_group, err);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	if (identity.set_uid) {
 		identity.uid = (uid_t)found_user.id;

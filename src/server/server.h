@@ -41,7 +41,7 @@ struct netd_server {
 	struct worker worker;
 	bool running;
 	bool owns_process; /* netd_main(): signals stay ours until the process ends */
-	int report_fd; /* the test kit's: told the first address once it is bound; -1: nobody */
+	int report_fd;     /* the test kit's: told the first address once it is bound; -1: nobody */
 	_Atomic int wake_fd; /* the leading process's; -1 when it does not run */
 };
 

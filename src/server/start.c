@@ -143,7 +143,7 @@ int server_start(struct netd_server *server)
 	announce(server);
 	report(server);
 	return 0;
-      release:
+release:
 	pidfile_release(&server->pidfile);
 close_log:
 	if (!logs_to_stderr(server)) /* netd_main() says it there */

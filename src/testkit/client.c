@@ -42,20 +42,20 @@ static int wait_writable(int fd, int64_t deadline)
 	return wait_fd(fd, POLLOUT, deadline);
 }
 
-int client_connect(struct netd_test_client **out, const char *text, int64_t timeout_ms,
+int client_connect(struct netd_test_client **out, const char *address, int64_t timeout_ms,
 		   struct netd_test_client **list, struct err *err)
 {
 	static const struct connector connector = {.wait_writable = wait_writable};
 	struct netd_test_client *client;
-	struct address address;
-	int rc = address_parse(&address, text, err);
+	struct address parsed;
+	int rc = address_parse(&parsed, address, err);
 
 	if (rc < 0)
 		return rc;
 	client = calloc(1, sizeof *client);
 	if (!client)
 		return err_set(err, -ENOMEM, "no memory for a client");
-	client->fd = address_connect(&address, &connector, clock_deadline(timeout_ms), err);
+	client->fd = address_connect(&parsed, &connector, clock_deadline(timeout_ms), err);
 	if (client->fd < 0) {
 		rc = client->fd;
 		free(client);

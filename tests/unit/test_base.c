@@ -88,8 +88,8 @@ static void strlist_copies(void **state)
 
 static void num_is_strict(void **state)
 {
-	static const char *const wrong[] = {"",	   " 1", "1 ", "+1",  "0day", "1e3", "010",
-					    "0x1", "-",	 "--", "1.0", "-01",  "\n",  "1\n"};
+	static const char *const wrong[] = {"",    " 1", "1 ", "+1",  "0day", "1e3", "010",
+					    "0x1", "-",  "--", "1.0", "-01",  "\n",  "1\n"};
 	long long n = 7;
 
 	(void)state;

@@ -215,11 +215,10 @@ static void a_stop_is_seen_though_there_is_never_a_wait(void **state)
 
 		stop_now();
 		do {
-			peer_says_hi();
 			if (i < 2)
-				n = receive(data, sizeof data, deadline);
-			else
-				n = transmit("hi", 2, deadline);
+				peer_says_hi();
+			n = i < 2 ? receive(data, sizeof data, deadline)
+				  : transmit("hi", 2, deadline);
 			drain_peer();
 		} while (n == 2 && netd_now() < before + 5000);
 		assert_int_equal(n, -ECANCELED);
