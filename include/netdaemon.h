@@ -320,8 +320,8 @@ NETD_API int netd_fd(struct netd_conn *conn);
 
 /*
  * The connection as a stream for fprintf(3), fgets(3) ...; made at the first call, owned by the
- * connection, flushed and closed with it. Do not mix it with the calls above without fflush(3).
- * Returns NULL when memory ran out (errno).
+ * connection, flushed and closed with it (before functions that were deferred earlier). Do not mix
+ * it with the calls above without fflush(3). Returns NULL when memory ran out (errno).
  */
 NETD_API FILE *netd_stdio(struct netd_conn *conn);
 

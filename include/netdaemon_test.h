@@ -58,7 +58,8 @@ NETD_API int64_t netd_test_pid(const struct netd_test *test);
 NETD_API const char *netd_test_error(const struct netd_test *test);
 
 /*
- * Send SIGTERM and wait until the server has ended. Returns its exit status (0 after a clean stop),
+ * Send SIGTERM and wait until the server has ended: close the clients first, it lets them finish.
+ * Returns its exit status (0 after a clean stop),
  * 128 + the signal that killed it, or -ETIMEDOUT: it was killed.
  */
 NETD_API int netd_test_stop(struct netd_test *test);

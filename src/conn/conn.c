@@ -72,7 +72,7 @@ struct netd_conn *conn_free(struct netd_conn *conn)
 {
 	if (!conn)
 		return NULL;
-	conn_unwind(conn, NULL);
+	conn_unwind(conn);
 	for (struct layer *layer = conn->top; layer;) {
 		struct layer *below = layer->below;
 
@@ -216,8 +216,8 @@ enum conn_end conn_serve(struct netd_conn *conn)
 		end = CONN_REFUSED;
 	else
 		end = call_service(conn);
-	conn_unwind(conn, NULL);
-	if (netd_flush(conn) == 0 && end == CONN_SERVED)
+	conn_unwind(conn);
+	if (netd_flush(conn) == 0 && conn->out.data) /* an answer that may be on its way */
 		conn_linger(conn);
 	count_end(conn, end);
 	netd_debug(conn, "ended");

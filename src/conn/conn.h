@@ -130,8 +130,8 @@ int conn_guard(struct netd_conn *conn, int (*fn)(struct netd_conn *conn));
 /* Take a deferred function back: what it was for is done. */
 void conn_undefer(struct netd_conn *conn, void (*fn)(void *arg), const void *arg);
 
-/* Run deferred functions and free allocations made since mark (NULL: all). */
-void conn_unwind(struct netd_conn *conn, const struct conn_defer *mark);
+/* Run deferred functions, free allocations. */
+void conn_unwind(struct netd_conn *conn);
 
 /* End of output in good order: what the peer still sends is read for a moment, so that closing
  * does not take back an answer that is on its way. */

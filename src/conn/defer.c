@@ -80,11 +80,11 @@ static int call_first(struct netd_conn *conn)
  * Two walks: first every function, with all memory still there (a deferred function may use what
  * was allocated after it), then the memory. A function may defer more: those run next.
  */
-void conn_unwind(struct netd_conn *conn, const struct conn_defer *mark)
+void conn_unwind(struct netd_conn *conn)
 {
 	struct conn_defer *kept = NULL;
 
-	while (conn->deferred != mark) {
+	while (conn->deferred) {
 		struct conn_defer *entry = conn->deferred;
 
 		if (entry->fn) {

@@ -23,17 +23,6 @@ _Static_assert(NETD_IN == POLLIN && NETD_OUT == POLLOUT && NETD_FAILED == POLLER
 	       "netdaemon.h repeats the values of poll(2)");
 _Static_assert(sizeof(struct netd_pollfd) == sizeof(struct pollfd), "same layout as struct pollfd");
 
-static int blocking_attach(struct io_handle *handle)
-{
-	(void)handle;
-	return 0;
-}
-
-static void blocking_detach(struct io_handle *handle)
-{
-	(void)handle;
-}
-
 /* Has the interrupt something to say? *ready is without its descriptor after this. 0 or -errno. */
 static int ask_interrupt(const struct pollfd *interrupt, int *ready)
 {
@@ -209,8 +198,6 @@ static int blocking_offload(int (*fn)(void *arg), void *arg)
 
 const struct io_ops io_blocking = {
     .name = "blocking",
-    .attach = blocking_attach,
-    .detach = blocking_detach,
     .recv = blocking_recv,
     .send = blocking_send,
     .poll = blocking_poll,

@@ -25,8 +25,6 @@ struct io_handle {
 /* How waits are done. Each returns as netd_read() and netd_poll() do. */
 struct io_ops {
 	const char *name;
-	int (*attach)(struct io_handle *handle);  /* before the first operation; 0 or -errno */
-	void (*detach)(struct io_handle *handle); /* after the last one; the caller closes fd */
 	ssize_t (*recv)(struct io_handle *handle, void *data, size_t size, int64_t deadline);
 	/* Sends all of it, using up iov. Returns the number of bytes. */
 	ssize_t (*send)(struct io_handle *handle, struct iovec *iov, int count, int64_t deadline);

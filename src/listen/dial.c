@@ -61,7 +61,7 @@ struct netd_conn *netd_hangup(struct netd_conn *dialled)
 {
 	if (!dialled)
 		return NULL;
-	conn_unwind(dialled, NULL);
+	conn_unwind(dialled);
 	netd_flush(dialled);
 	conn_undefer(dialled->parent, hang_up, dialled);
 	return conn_free(dialled);

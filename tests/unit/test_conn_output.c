@@ -224,7 +224,7 @@ static void a_stream_reads_and_writes(void **state)
 	fputs("bye", stream);
 	assert_null(fgets(line, sizeof line, stream));
 	assert_true(feof(stream));
-	conn_unwind(stage->conn, NULL);
+	conn_unwind(stage->conn);
 	assert_null(stage->conn->stream);
 	netd_flush(stage->conn);
 	assert_output(stage, "bye");

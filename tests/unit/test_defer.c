@@ -70,9 +70,9 @@ static void last_in_first_out(void **state)
 	netd_defer(stage->conn, note, a);
 	netd_defer(stage->conn, note, b);
 	netd_defer(stage->conn, note, c);
-	conn_unwind(stage->conn, NULL);
+	conn_unwind(stage->conn);
 	assert_string_equal(story, "cba");
-	conn_unwind(stage->conn, NULL);
+	conn_unwind(stage->conn);
 	assert_string_equal(story, "cba"); /* once */
 }
 
@@ -94,7 +94,7 @@ static void a_deferred_function_may_defer_more(void **state)
 
 	netd_defer(stage->conn, note, a);
 	netd_defer(stage->conn, take_turn, &first);
-	conn_unwind(stage->conn, NULL);
+	conn_unwind(stage->conn);
 	assert_string_equal(story, "123a");
 }
 
@@ -106,7 +106,7 @@ static void a_fatal_end_in_it_does_not_stop_the_others(void **state)
 	netd_defer(stage->conn, note, a);
 	netd_defer(stage->conn, take_turn, &fatal);
 	netd_defer(stage->conn, note, c);
-	conn_unwind(stage->conn, NULL);
+	conn_unwind(stage->conn);
 	assert_string_equal(story, "cfa");
 	assert_log(stage, "conn 1 (unix:uid=-1,pid=-1): in f\n");
 	assert_null(stage->conn->escape);
@@ -123,7 +123,7 @@ static void memory_lives_until_the_last_function_has_run(void **state)
 	for (size_t i = 0; i < 100; i++)
 		assert_int_equal(turn.memory[i], 0);
 	strcpy(turn.memory, "emory");
-	conn_unwind(stage->conn, NULL);
+	conn_unwind(stage->conn);
 	assert_string_equal(story, "memory");
 }
 
@@ -158,7 +158,7 @@ static void memory_that_cannot_be_had(void **state)
 	assert_int_equal(netd_defer(stage->conn, note, a), -ENOMEM);
 	assert_false(scarce_over());
 	assert_string_equal(netd_conn_error(stage->conn), "defer: Cannot allocate memory");
-	conn_unwind(stage->conn, NULL);
+	conn_unwind(stage->conn);
 	assert_string_equal(story, "");
 }
 
@@ -291,7 +291,7 @@ static void a_hung_up_connection_leaves_nothing_behind(void **state)
 	}
 	close(door.fd);
 	assert_true(netd_dial(stage->conn, door.text, soon(), &one) < 0);
-	conn_unwind(stage->conn, NULL);
+	conn_unwind(stage->conn);
 	assert_string_equal(story, "a");
 }
 

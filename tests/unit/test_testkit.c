@@ -1,7 +1,5 @@
-/*
- * test_testkit.c - the public test kit: conversations in memory; real servers started, talked to
- * and ended in every mode; what a test is told when something goes wrong; nothing that hangs.
- */
+/* test_testkit.c - the public test kit: conversations in memory; real servers started, talked to
+ * and ended in every mode; what a test is told when something goes wrong; nothing that hangs. */
 #include "netdaemon_test.h"
 #include "scarce.h"
 
