@@ -59,6 +59,9 @@ static _Noreturn void worker_main(struct master *master, int slot)
 	if (worker->pidfile)
 		pidfile_forget(worker->pidfile);
 	free(master->rows);
+	/* Whoever is told to stop before he can hear it reads what the master wrote down first. */
+	if (atomic_load(&worker->shared->page->phase) != PHASE_SERVE)
+		life_drain(worker->life, "stopping");
 	worker->slot = slot;
 	worker->parent_fd = master->life_pipe[0];
 	if (rc == 0)
