@@ -3,6 +3,7 @@
  * the stream. Files and sockets: test_conn_socket.c.
  */
 #include "conn_fixture.h"
+#include "generic.h"
 #include "scarce.h"
 
 #include <wchar.h>
@@ -207,6 +208,7 @@ static void a_failed_shutdown_has_words(void **state)
 
 static void a_stream_reads_and_writes(void **state)
 {
+	NEEDS_OWN_SYSTEM("no streams over functions");
 	struct stage *stage = *state;
 	FILE *stream = netd_stdio(stage->conn);
 	char line[32];
@@ -232,6 +234,7 @@ static void a_stream_reads_and_writes(void **state)
 
 static void a_stream_reports_failures(void **state)
 {
+	NEEDS_OWN_SYSTEM("no streams over functions");
 	struct stage *stage = *state;
 	FILE *stream = netd_stdio(stage->conn);
 
@@ -251,6 +254,7 @@ static void a_stream_reports_failures(void **state)
 
 static void without_memory_there_is_no_stream(void **state)
 {
+	NEEDS_OWN_SYSTEM("no streams over functions");
 	struct stage *stage = *state;
 
 	for (int n = 0; n < 2; n++) {

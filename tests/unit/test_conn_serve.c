@@ -3,6 +3,7 @@
  * told about its peer, and memory that runs out anywhere in it.
  */
 #include "conn_fixture.h"
+#include "generic.h"
 #include "scarce.h"
 
 #include <arpa/inet.h>
@@ -378,6 +379,7 @@ static void a_peer_of_each_family(void **state)
 
 static void a_peer_on_a_unix_socket(void **state)
 {
+	NEEDS_OWN_SYSTEM("no credentials of peers");
 	struct stage *stage = *state;
 	struct sockaddr_storage address = {.ss_family = AF_UNIX};
 	struct netd_cred cred = {0};
@@ -461,6 +463,7 @@ static int greedy(struct netd_conn *conn)
 
 static void memory_may_run_out_anywhere(void **state)
 {
+	NEEDS_OWN_SYSTEM("no streams over functions");
 	struct stage *stage = *state;
 	char text[6000];
 	bool spared = false;

@@ -3,6 +3,7 @@
  * deadlines, peers that are gone, and the end that takes no answer back.
  */
 #include "conn_fixture.h"
+#include "generic.h"
 #include "scarce.h"
 
 #include <arpa/inet.h>
@@ -172,6 +173,7 @@ static void expect_reader(pid_t pid)
 
 static void the_kernel_sends_files_over_sockets(void **state)
 {
+	NEEDS_OWN_SYSTEM("no sendfile(2)");
 	struct stage *stage = *state;
 	int file = big_file();
 

@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -172,6 +173,10 @@ static int close_below_first_is_left_alone(void)
 
 static void rule21_every_descriptor_is_closed_but_those_kept(void **state)
 {
+	if (getenv("VALGRIND")) { /* it keeps descriptors of its own, and the limit */
+		printf("# skipped: under valgrind\n");
+		return;
+	}
 	(void)state;
 	assert_int_equal(in_child(close_nothing_kept), 0);
 	assert_int_equal(in_child(close_some_kept), 0);

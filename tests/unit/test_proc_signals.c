@@ -357,6 +357,10 @@ static int child_without_descriptors(void)
 
 static void a_child_without_descriptors_still_has_flags(void **state)
 {
+	if (getenv("VALGRIND")) { /* it keeps descriptors of its own, and the limit */
+		printf("# skipped: under valgrind\n");
+		return;
+	}
 	(void)state;
 	assert_int_equal(in_child(child_without_descriptors), 0);
 }

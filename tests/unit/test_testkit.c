@@ -1,5 +1,5 @@
-/* test_testkit.c - the public test kit: conversations in memory; real servers started, talked to
- * and ended in every mode; what a test is told when something goes wrong; nothing that hangs. */
+/* test_testkit.c - the public test kit: conversations in memory, real servers, and its words. */
+#include "generic.h"
 #include "netdaemon_test.h"
 #include "scarce.h"
 
@@ -543,6 +543,7 @@ static void somebody_else_reaped_it(void **state)
 /* The test's process is killed: its server goes with it. */
 static void a_server_does_not_outlive_its_test(void **state)
 {
+	NEEDS_OWN_SYSTEM("no signal at the death of a parent");
 	int fds[2], status;
 	char c;
 	pid_t pid;
