@@ -3,9 +3,9 @@
  * of it; connections that were dialled.
  */
 #include "conn_fixture.h"
+#include "generic.h"
 #include "listen/listen.h"
 #include "scarce.h"
-#include "generic.h"
 
 #include <netinet/in.h>
 #include <poll.h>
