@@ -123,14 +123,7 @@ static int fork_start(struct worker *worker)
 	if (!children)
 		return -ENOMEM;
 	worker->mode = children;
-	worker->interrupt = (struct io_interrupt){
-	    .get_fd = worker_signal_fd,
-	    .deadline = worker_deadline,
-	    .check = worker_check,
-	    .arg = worker,
-	    .deliver_eintr = !worker->settings->catchint,
-	};
-	io_set_interrupt(&worker->interrupt);
+	worker_install_interrupt(worker);
 	return 0;
 }
 

@@ -88,6 +88,7 @@ int worker_run(struct worker *worker);
  * The interrupt of waits in the accepting process itself (single; service.loop in every mode):
  * signals move the life on. For struct io_interrupt; arg is the worker.
  */
+void worker_install_interrupt(struct worker *worker);
 int worker_signal_fd(void *arg);
 int64_t worker_deadline(void *arg);
 int worker_check(void *arg);

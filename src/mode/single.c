@@ -6,14 +6,7 @@
 
 static int single_start(struct worker *worker)
 {
-	worker->interrupt = (struct io_interrupt){
-	    .get_fd = worker_signal_fd,
-	    .deadline = worker_deadline,
-	    .check = worker_check,
-	    .arg = worker,
-	    .deliver_eintr = !worker->settings->catchint,
-	};
-	io_set_interrupt(&worker->interrupt);
+	worker_install_interrupt(worker);
 	/* A handler that never waits cannot be told: the second Ctrl-C ends the process. */
 	if (worker->life->leads)
 		signals_answer_once(SIGNAL_INT);

@@ -196,6 +196,18 @@ int worker_check(void *arg)
 	return -ECANCELED;
 }
 
+void worker_install_interrupt(struct worker *worker)
+{
+	worker->interrupt = (struct io_interrupt){
+	    .get_fd = worker_signal_fd,
+	    .deadline = worker_deadline,
+	    .check = worker_check,
+	    .arg = worker,
+	    .deliver_eintr = !worker->settings->catchint,
+	};
+	io_set_interrupt(&worker->interrupt);
+}
+
 int worker_run(struct worker *worker)
 {
 	const struct settings *settings = worker->settings;
