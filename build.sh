@@ -400,7 +400,10 @@ cmd_install() {
 	may_write "$destdir$prefix" ||
 		die "$destdir$prefix cannot be written to: run this as root, or choose another --prefix"
 	need build
-	configure "$build/install" -Dtests=disabled --prefix "$prefix" || die "meson setup failed"
+	# lib, not what meson guesses (lib64 on a Debian without dpkg-dev): where pkg-config, and the
+	# linker for /usr/local, look.
+	configure "$build/install" -Dtests=disabled --prefix "$prefix" --libdir lib ||
+		die "meson setup failed"
 	compile "$build/install" || die "the build failed"
 	DESTDIR=$destdir meson install -C "$build/install" --no-rebuild --quiet ||
 		die "the installation failed"
@@ -410,14 +413,14 @@ cmd_install() {
 	search=
 	pkg-config --exists netdaemon 2>/dev/null || search="PKG_CONFIG_PATH=$folder "
 	cat <<END
-Installed under $prefix. The twenty-line server of the README, in server.c, is compiled by
+Installed under $prefix. The twenty-line server of the README, in echo.c, is compiled by
 
-    cc server.c -o server \$(${search}pkg-config --cflags --libs netdaemon)
+    cc echo.c -o echo \$(${search}pkg-config --cflags --libs netdaemon)
 
-and answers on port 7777 after ./server --logfile STDERR
+and answers on port 7777 after ./echo --logfile STDERR
 END
 	[ -z "$search" ] ||
-		printf 'To run it: LD_LIBRARY_PATH=%s ./server --logfile STDERR\n' "${folder%/*}"
+		printf 'To run it: LD_LIBRARY_PATH=%s ./echo --logfile STDERR\n' "${folder%/*}"
 }
 
 cmd_clean() {
