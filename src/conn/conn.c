@@ -158,12 +158,12 @@ static const char *end_words(const struct netd_conn *conn, int rc)
 	return rc == -1 ? "-1 was returned" : error_words(rc);
 }
 
-/* That a peer is gone is its own business, and comes by the thousand. */
+/* That a peer is gone is its own business, and comes by the thousand; that a stop cuts it, ours. */
 static enum netd_level end_level(const struct netd_conn *conn, int rc)
 {
 	if (rc == -1)
 		rc = conn->err.code;
-	return rc == -ECONNRESET || rc == -EPIPE ? NETD_INFO : NETD_ERR;
+	return rc == -ECONNRESET || rc == -EPIPE || rc == -ECANCELED ? NETD_INFO : NETD_ERR;
 }
 
 /* open, accept, run: the part of the conversation that belongs to the service. */
