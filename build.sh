@@ -198,11 +198,12 @@ describe() {
 			ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1"
 		;;
 	tsan)
-		about='the suites under ThreadSanitizer'
+		about='the suites unit and modes under ThreadSanitizer'
 		setup="$setup -Db_sanitize=thread"
 		# Its runtime may hold back a signal for ever in a forked process, and has a thread of
-		# its own: worker processes, and tests that count threads, belong to the other rows.
-		tests='--no-suite abi --no-suite front --no-suite fault --no-suite examples -t 4'
+		# its own: worker processes, and tests that count threads or system calls, belong to the
+		# other rows.
+		tests='--suite unit --suite modes --suite corpus -t 4'
 		environment="$environment MODES=single,fork,threads TEST_PATIENCE=60 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1"
 		;;
 	clang)
