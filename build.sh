@@ -204,7 +204,7 @@ describe() {
 		# its own: worker processes, and tests that count threads or system calls, belong to the
 		# other rows.
 		tests='--suite unit --suite modes --suite corpus -t 4'
-		environment="$environment MODES=single,fork,threads TEST_PATIENCE=60 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1"
+		environment="$environment MODES=single,fork,threads SIGNALS_HELD=1 TEST_PATIENCE=60 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1"
 		;;
 	clang)
 		about='everything built by clang, the unit tests run'

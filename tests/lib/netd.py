@@ -31,6 +31,8 @@ PATIENCE = float(os.environ.get('TEST_PATIENCE', '15'))  # seconds; slow machine
 LISTENING = re.compile(r'\b(tcp:(?:\[[^]]*\]|[^\s:]*):\d+|unix:[^\s,]+)')
 SANITIZER = re.compile(r'(Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|: runtime error: ')
 
+SIGNALS_HELD = os.environ.get('SIGNALS_HELD') == '1'  # by a sanitizer; see Server.signal()
+
 _running = []
 
 
@@ -324,6 +326,19 @@ class Server:
     def signal(self, signum):
         """To the main process only, if it is still there."""
         if self.process.poll() is None:
+            self.process.send_signal(signum)
+        if SIGNALS_HELD and signum in (signal.SIGTERM, signal.SIGINT):
+            self._signal_until_heard(signum)
+
+    def _signal_until_heard(self, signum):
+        """ThreadSanitizer's runtime now and then keeps a signal to itself: the process sits in
+        poll(2), nothing is pending, and our handler never ran. A server that heard it says so."""
+        for _ in range(5):
+            with contextlib.suppress(Failure):
+                self.wait_for_log(r'SIGTERM|SIGINT|stop requested|terminated', timeout=2)
+                return
+            if self.process.poll() is not None or not self._open_logs:
+                return
             self.process.send_signal(signum)
 
     def wait(self, status=0, timeout=None):
