@@ -339,6 +339,8 @@ class Server:
                 return
             if self.process.poll() is not None or not self._open_logs:
                 return
+            if not status(self.process.pid)['State'].startswith('S'):
+                return  # stopped, or a handler at work: it will hear later
             self.process.send_signal(signum)
 
     def wait(self, status=0, timeout=None):
