@@ -171,7 +171,8 @@ static void fork_reap(struct worker *worker)
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+	/* No further than ours go: what service.loop has started is its own to wait for. */
+	while (children_of(worker)->count > 0 && (pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (!children_remove(children_of(worker), pid, &child))
 			continue; /* the author's own */
 		log_end(worker, &child, status);

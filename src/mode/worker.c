@@ -86,9 +86,11 @@ static void wait_for_events(struct worker *worker, struct pollfd *fds)
 	for (size_t i = 0; i < listeners->count; i++)
 		fds[POLL_LISTENERS + i] =
 		    (struct pollfd){.fd = listeners->items[i].fd, .events = POLLIN};
-	if (poll(fds, count, clock_poll_timeout(next_event(worker))) < 0)
+	if (poll(fds, count, clock_poll_timeout(next_event(worker))) < 0) {
 		for (nfds_t i = 0; i < count; i++)
-			fds[i].revents = 0; /* EINTR: a signal, its flag is up */
+			fds[i].revents = 0;
+		fds[POLL_SIGNALS].revents = POLLIN; /* EINTR: a signal, its flag is up */
+	}
 }
 
 static void parent_gone(struct worker *worker)
