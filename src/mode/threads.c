@@ -270,7 +270,7 @@ static int try_a_thread(const pthread_attr_t *attr)
 
 	if (rc == 0)
 		pthread_join(thread, NULL);
-	return rc == EINVAL ? -EINVAL : 0; /* out of threads for now: that is waited for later */
+	return rc == EINVAL ? -EINVAL : 0; /* a shortage of threads may pass, and is waited out */
 }
 
 static int threads_start(struct worker *worker)
