@@ -28,6 +28,9 @@ usage: ./build.sh [--no-install] COMMAND [ARGUMENT...]
   fuzz [SECONDS]        run each fuzz target for that long (60)
   install [--prefix DIR] [--destdir DIR]
                         install library, headers and manual pages (/usr/local)
+  install --perl [--prefix DIR] [--destdir DIR]
+                        install Net::Daemon for Perl, and nothing else: where this
+                        Perl looks first, or below DIR/lib/perl5
   clean                 remove build/
   help                  this text
 
@@ -120,6 +123,8 @@ need() {
 configure() {
 	folder=$1
 	shift
+	may_write "$folder" ||
+		die "$folder cannot be written to: build as its owner, or a copy of the sources"
 	stamp="$root|${CC-}|${CFLAGS-}|${LDFLAGS-}|$*"
 	if [ -f "$folder/build.ninja" ]; then
 		# Without our stamp it is somebody's own: use it as it is.
@@ -148,7 +153,8 @@ compile() {
 }
 
 build_default() {
-	configure "$build" -Dtests=disabled || die "meson setup failed: see $build/setup.log"
+	configure "$build" -Dtests=disabled -Dperl=disabled ||
+		die "meson setup failed: see $build/setup.log"
 	compile "$build" || die "the build failed"
 }
 
@@ -171,8 +177,12 @@ cmd_run() {
 		before=
 		[ "$argument" != --localport ] || before=--localport
 	done
+	where="port $port"
+	case $port in
+	0) where='the port named by "listening on" below' port=PORT ;;
+	esac
 	cat <<END
-The calculator answers on port $port; Ctrl-C ends it. Try in another terminal:
+The calculator answers on $where; Ctrl-C ends it. Try in another terminal:
 
     printf '1+2*3\\n' | nc -N localhost $port
 
@@ -186,14 +196,19 @@ END
 # describe ROW: what this row is. folder: where it is built; setup: options for meson setup; tests:
 # options for meson test; environment: NAME=VALUE words for both; log: what it leaves to be counted.
 describe() {
-	folder=$build/$1 setup='--werror -Dtests=enabled -Dyaml=enabled' tests='' environment='CC=gcc'
+	folder=$build/$1 setup='--werror -Dtests=enabled -Dyaml=enabled -Dperl=disabled' tests='' environment='CC=gcc'
 	log=$build/$1/meson-logs/testlog.json
 	case $1 in
-	main) about='gcc, every suite' ;;
+	main | valgrind | lint) setup="$setup -Dperl=enabled" ;; # they share a folder; the later wins
+	esac
+	case $1 in
+	main) about='gcc, every suite, Net::Daemon for Perl' ;;
 	asan)
 		about='the suites under AddressSanitizer and UndefinedBehaviorSanitizer'
 		setup="$setup -Db_sanitize=address,undefined"
-		tests='--no-suite abi --no-suite front -t 3'
+		tests='--no-suite abi --no-suite front --no-suite slow -t 3'
+		# The same code serves the modes left out, in other numbers of processes.
+		environment="$environment MODES=single,fork,threads,fibers,fibers-epoll,childs-fork,childs-fibers"
 		environment="$environment TEST_PATIENCE=45 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 			ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1"
 		;;
@@ -203,8 +218,8 @@ describe() {
 		# Its runtime may hold back a signal for ever in a forked process, and has a thread of
 		# its own: worker processes, and tests that count threads or system calls, belong to the
 		# other rows.
-		tests='--suite unit --suite modes --suite corpus -t 4'
-		environment="$environment MODES=single,fork,threads SIGNALS_HELD=1 TEST_PATIENCE=60 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1"
+		tests='--suite unit --suite modes --suite corpus --suite threaded -t 4'
+		environment="$environment MODES=single,fork,threads,fibers,fibers-epoll,fibers-poll SIGNALS_HELD=1 TEST_PATIENCE=60 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1"
 		;;
 	clang)
 		about='everything built by clang, the unit tests run'
@@ -215,6 +230,7 @@ describe() {
 		about='the portable system layer: the suites unit and modes'
 		setup="$setup -Dgeneric=true"
 		tests='--suite unit --suite modes'
+		environment="$environment MODES=single,fork,threads,fibers,childs-threads,childs-fibers" # no epoll
 		;;
 	valgrind)
 		about='the unit tests under valgrind'
@@ -251,13 +267,21 @@ run_row() {
 	configure "$folder" $setup || return 1
 	[ "$1" = lint ] || compile "$folder" || return 1
 	row=$1
-	set -- meson test -C "$folder" --no-rebuild --print-errorlogs
+	# Whatever starts us may ignore signals (nohup ignores HUP), which every program here would inherit.
+	# Whole programs wait most of the time: twice as many tests at once as there are processors.
+	case $row in
+	main | asan | tsan | generic) at_once=$((2 * jobs)) ;;
+	*) at_once=$jobs ;;
+	esac
+	set -- env --default-signal meson test -C "$folder" --no-rebuild --print-errorlogs \
+		--num-processes "$at_once"
 	# shellcheck disable=SC2086 # words
 	case $row in
 	lint) python3 "$root/tools/lint.py" --build "$folder" --jobs "$jobs" --tap "$log" ;;
 	tsan) plain_addresses "$@" $tests ;;
 	# Leaks are the address sanitizer's part: children of tests end with memory in use on purpose.
-	valgrind) "$@" $tests --wrapper 'valgrind -q --error-exitcode=99 --leak-check=no' ;;
+	# It runs one thread at a time: fairly, or one that only spins may starve those it waits for.
+	valgrind) "$@" $tests --wrapper 'valgrind -q --fair-sched=yes --error-exitcode=99 --leak-check=no' ;;
 	*) "$@" $tests ;;
 	esac
 }
@@ -290,14 +314,14 @@ cmd_test() {
 			;;
 		esac
 	done
-	need build test lint
+	need build test lint perl
 	# shellcheck disable=SC2086 # a list of words
 	run_rows ${rows:-$all_rows}
 }
 
 cmd_lint() {
 	[ $# -eq 0 ] || misused "lint takes no argument: '$1'"
-	need build test lint
+	need build test lint perl
 	run_rows lint
 }
 
@@ -306,7 +330,8 @@ cmd_coverage() {
 	need build test coverage
 	folder=$build/coverage
 	umask 0 # processes that have become somebody else write their counters, too
-	configure "$folder" --buildtype=debug -Db_coverage=true -Dtests=enabled || die "meson setup failed"
+	configure "$folder" --buildtype=debug -Db_coverage=true -Dtests=enabled \
+		-Dperl=disabled || die "meson setup failed"
 	compile "$folder" || die "the build failed"
 	find "$folder" -name '*.gcda' -exec rm -f {} +
 	# The counters themselves disturb tests that watch system calls, or lock the process away.
@@ -330,7 +355,7 @@ cmd_fuzz() {
 	need build fuzz
 	folder=$build/fuzz
 	export CC=clang
-	configure "$folder" -Dtests=disabled -Dfuzz=true || die "meson setup failed"
+	configure "$folder" -Dtests=disabled -Dperl=disabled -Dfuzz=true || die "meson setup failed"
 	compile "$folder" || die "the build failed"
 	ran=0
 	for program in "$folder"/fuzz/fuzz_*; do
@@ -359,7 +384,7 @@ cmd_fuzz() {
 cmd_bench() {
 	need build bench
 	folder=$build/bench
-	configure "$folder" --buildtype=release -Dtests=disabled -Dbench=true ||
+	configure "$folder" --buildtype=release -Dtests=disabled -Dperl=disabled -Dbench=true ||
 		die "meson setup failed"
 	compile "$folder" || die "the build failed"
 	cd "$here"
@@ -375,10 +400,61 @@ may_write() {
 	[ -w "$place" ]
 }
 
+# perl_says VARIABLE: how the Perl on the PATH is configured
+perl_says() {
+	perl -MConfig -e 'print $Config{shift()} // ""' "$1"
+}
+
+# install_perl PREFIX DESTDIR: the module alone: what it needs of the library it holds
+install_perl() {
+	need perl
+	command -v perl >/dev/null || die "there is no perl on the PATH"
+	base=$1 place=$1 dest=$2
+	packlist=$1/lib/perl5/$(perl_says archname)/auto/Net/Daemon/Core/.packlist
+	if [ -z "$base" ] || [ "$base" = "$(perl_says siteprefixexp)" ]; then
+		base='' place=$(perl_says installsitearch)
+		packlist=$place/auto/Net/Daemon/Core/.packlist
+	fi
+	case $dest$place in
+	*[[:space:]]*) die "Perl's tools take no folder with blanks in its name: '$dest$place'" ;;
+	esac
+	may_write "$dest$place" ||
+		die "$dest$place cannot be written to: run this as root, or choose another --prefix"
+	folder=$build/install-perl
+	mkdir -p "$build"
+	{
+		"$root/tools/build_perl.sh" "$folder" ${base:+"INSTALL_BASE=$base"} &&
+			make -s -C "$folder" pure_install ${dest:+"DESTDIR=$dest"}
+	} >"$folder.log" 2>&1 || {
+		tail -n 50 "$folder.log" >&2
+		die "the installation of the Perl module failed"
+	}
+	if [ -n "$dest" ]; then
+		# The names as they will be, where what is in DESTDIR has been put in its place.
+		perl -pi -e 'BEGIN { $dest = shift } s{\A\Q$dest\E/*}{/}' "$dest" "$dest$packlist"
+		printf 'Net::Daemon for Perl is in %s; a list of its files is %s\n' "$dest" "$dest$packlist"
+		return
+	fi
+	if [ -n "$base" ]; then
+		export PERL5LIB="$base/lib/perl5"
+		printf 'For programs to find it: export PERL5LIB=%s\n\n' "$PERL5LIB"
+	fi
+	cat <<END
+Net::Daemon for Perl is installed. What programs get that ask for it is now
+
+    $(perl -MNet::Daemon -e 'print "$INC{q(Net/Daemon.pm)}, version $Net::Daemon::VERSION"')
+
+Servers that run keep what they have until they are started again. To go back:
+
+    xargs rm -f <$packlist
+END
+}
+
 cmd_install() {
-	prefix=/usr/local destdir=
+	prefix='' destdir='' perl=no
 	while [ $# -gt 0 ]; do
 		case $1 in
+		--perl) perl=yes ;;
 		--prefix=*) prefix=${1#*=} ;;
 		--destdir=*) destdir=${1#*=} ;;
 		--prefix | --destdir)
@@ -391,19 +467,24 @@ cmd_install() {
 		shift
 	done
 	case $prefix in
-	/*) ;;
+	'' | /*) ;;
 	*) prefix=$here/$prefix ;;
 	esac
 	case $destdir in
 	'' | /*) ;;
 	*) destdir=$here/$destdir ;;
 	esac
+	if [ "$perl" = yes ]; then
+		install_perl "$prefix" "$destdir"
+		return
+	fi
+	prefix=${prefix:-/usr/local}
 	may_write "$destdir$prefix" ||
 		die "$destdir$prefix cannot be written to: run this as root, or choose another --prefix"
 	need build
 	# lib, not what meson guesses (lib64 on a Debian without dpkg-dev): where pkg-config, and the
 	# linker for /usr/local, look.
-	configure "$build/install" -Dtests=disabled --prefix "$prefix" --libdir lib ||
+	configure "$build/install" -Dtests=disabled -Dperl=disabled --prefix "$prefix" --libdir lib ||
 		die "meson setup failed"
 	compile "$build/install" || die "the build failed"
 	DESTDIR=$destdir meson install -C "$build/install" --no-rebuild --quiet ||
@@ -443,6 +524,10 @@ done
 [ $# -gt 0 ] || misused "which command?"
 command=$1
 shift
+case $command:${1-} in
+run:* | bench:*) ;; # theirs
+*:-h | *:--help) command=help ;;
+esac
 case $command in
 build | run | test | lint | bench | coverage | fuzz | install | clean) "cmd_$command" "$@" ;;
 help) usage ;;

@@ -15,9 +15,9 @@ static int run(struct netd_conn *c)
 	return (int)n;
 }
 
+NETD_EXPORT_SERVICE(.name = "echo", .run = run);
+
 int main(int argc, char **argv)
 {
-	static const struct netd_service echo = NETD_SERVICE(.name = "echo", .run = run);
-
-	return netd_main(&echo, NETD_CONFIG(.localport = "7777"), argc, argv);
+	return netd_main(&netdaemon_service, NETD_CONFIG(.localport = "7777"), argc, argv);
 }

@@ -377,7 +377,7 @@ static const struct netd_option options[] = {
      .min = 1,
      .max = 1LL << 40,
      .argument = "BYTES",
-     .help = "refuse larger jobs (default: 1048576)"},
+     .help = "refuse larger jobs"},
     {.name = NULL},
 };
 

@@ -66,7 +66,7 @@ static const struct netd_option options[] = {
      .type = NETD_OPTION_STRING,
      .value = "group",
      .argument = "KEY",
-     .help = "tell this key of the client's access rule, too (default: group)"},
+     .help = "tell this key of the client's access rule, too"},
     {.name = NULL},
 };
 

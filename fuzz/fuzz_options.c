@@ -30,17 +30,31 @@ static void holds(bool condition)
 		abort();
 }
 
+/* words end with NULL. */
+static bool is_one_of(const char *word, const char *const *words)
+{
+	for (; *words; words++)
+		if (strcmp(word, *words) == 0)
+			return true;
+	return false;
+}
+
 static void is_within_bounds(const struct settings *settings)
 {
+	static const char *const modes[] = {"single", "fork", "threads", "fibers", NULL};
+	static const char *const pollers[] = {"auto", "io_uring", "epoll", "poll", NULL};
+
 	holds(settings->childs >= 0 && settings->childs <= 1024);
 	holds(settings->listen >= 1 && settings->listen <= 65535);
 	holds(settings->localmode >= 0 && settings->localmode <= 0777);
-	holds(settings->stack_size >= 65536 && settings->stack_size <= 1 << 30);
+	holds(settings->stack_size == 0 || settings->stack_size >= 65536);
+	holds(settings->stack_size <= 1 << 30);
 	holds(settings->drain_timeout >= 0 && settings->timeout >= 0);
+	holds(settings->compact_after >= 0 && settings->stall_time >= 0);
 	holds(!settings->user || *settings->user);
 	holds(!settings->group || *settings->group);
-	holds(!settings->mode || strcmp(settings->mode, "single") == 0 ||
-	      strcmp(settings->mode, "fork") == 0 || strcmp(settings->mode, "threads") == 0);
+	holds(!settings->mode || is_one_of(settings->mode, modes));
+	holds(is_one_of(settings->io, pollers));
 }
 
 /* The text of every value, given to its option, is the same value. */
@@ -53,6 +67,8 @@ static void comes_back(const struct settings *settings)
 
 		if (!text || option->kind == CONF_LIST || option->kind == CONF_TREE)
 			continue;
+		if (option->kind == CONF_SIZE && strcmp(text, "0") == 0)
+			continue; /* not settled yet: see the end of try_command_line() */
 		holds(conf_own_new(&again.own, &service, NULL) == 0);
 		holds(conf_set(&again, i, text, false, NULL) == 0);
 		holds(conf_render(&again, NULL) == 0);
@@ -100,7 +116,7 @@ static void try_command_line(char *text)
 	rc = conf_load(&settings, &service, NULL, argc, argv, &err);
 	judge(&settings, rc, &err);
 	if (rc == 0)
-		holds(settings.mode && settings.proto);
+		holds(settings.mode && settings.proto && settings.stack_size > 0);
 	conf_finish(&settings);
 }
 

@@ -12,7 +12,9 @@
  *           means no deadline.
  *   Memory  what the library hands out it keeps, for as long as the comment says; what it is given
  *           it copies, unless the comment says otherwise. Destructors take NULL and return NULL.
- *   Modes   every call works the same way in every mode unless its comment names an exception.
+ *   Modes   every call works the same way in every mode unless its comment names an exception. In
+ *           mode fibers all handlers of a worker take turns on one thread, whenever one waits in a
+ *           call: netdaemon-modes(7) says what they must not do.
  *   Threads calls on one connection belong to the handler that serves it; calls on the server that
  *           may come from elsewhere say so.
  */
@@ -32,15 +34,20 @@ extern "C" {
 
 #define NETD_VERSION "0.1.0"
 
+/* Counts the changes that a service built before does not survive. */
+#define NETD_ABI 1
+
 /* The end of time for every deadline: wait for ever. */
 #define NETD_NEVER INT64_MAX
 
 #if defined(__GNUC__)
 #define NETD_API __attribute__((visibility("default")))
+#define NETD_EXPORT __attribute__((visibility("default")))
 #define NETD_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define NETD_NORETURN __attribute__((noreturn))
 #else
 #define NETD_API
+#define NETD_EXPORT
 #define NETD_PRINTF(fmt, args)
 #define NETD_NORETURN
 #endif
@@ -51,8 +58,10 @@ struct netd_server;
 /* One accepted (or dialled) socket, valid until run() has returned and its clean-up ran. */
 struct netd_conn;
 
-/* ------------------------------------------ the service and its defaults
- */
+/* A descriptor to wait for: netd_poll(). */
+struct netd_pollfd;
+
+/* ------------------------------------------ the service and its defaults */
 
 /* What kind of value an option of the service takes. */
 enum netd_option_type {
@@ -60,6 +69,8 @@ enum netd_option_type {
 	NETD_OPTION_STRING, /* any text */
 	NETD_OPTION_INT,    /* a whole number between .min and .max (both 0: any) */
 	NETD_OPTION_CHOICE, /* one of the words in .choices, "dec|hex|oct" */
+	NETD_OPTION_LIST,   /* any texts: may be given several times, in a file as a list; see
+			     * netd_server_option_item() */
 };
 
 /* An option of the service itself, beside the standard ones. A list ends with .name = NULL. */
@@ -78,7 +89,11 @@ struct netd_option {
  * .name and .run are required. Every callback returns 0 or more for success, negative for failure.
  */
 struct netd_service {
-	size_t size;                       /* set by NETD_SERVICE: lets the struct grow */
+	/* Set by NETD_SERVICE; these three stay in front for ever. */
+	size_t size;           /* lets the struct grow */
+	int abi;               /* NETD_ABI: another one is refused, with both versions named */
+	const char *built_for; /* NETD_VERSION */
+
 	const char *name;                  /* a word: ident in the log, name in messages */
 	const char *version;               /* what --version prints after the name; NULL: none */
 	const char *summary;               /* one line at the top of --help; NULL: none */
@@ -103,14 +118,38 @@ struct netd_service {
 	 * never twice at the same time. With --childs: in the first worker only. */
 	int (*loop)(struct netd_server *server);
 
+	/*
+	 * Something outside a handler may hold pointers to variables of it (on its stack) or to its
+	 * connection while it waits in a read: its stack must then stay in place also in mode
+	 * fibers, whatever --compact-after says.
+	 */
+	bool keep_stack;
+
 	/* The server has stopped and drained; runs in each process that accepted connections. */
 	void (*done)(struct netd_server *server);
 };
 
 #define NETD_SERVICE(...)                                                                          \
 	{                                                                                          \
-		.size = sizeof(struct netd_service), __VA_ARGS__                                   \
+		.size = sizeof(struct netd_service), .abi = NETD_ABI, .built_for = NETD_VERSION,   \
+		__VA_ARGS__                                                                        \
 	}
+
+/*
+ * The service that a shared object holds, for netdaemon --service FILE.so:
+ *   NETD_EXPORT_SERVICE(.name = "echo", .run = run);
+ * It is the one name that the program netdaemon looks for, whatever else is hidden. A file with
+ * this and a main() that calls netd_main(&netdaemon_service, ...) can be built as either.
+ */
+#ifdef __cplusplus
+#define NETD_EXPORT_SERVICE(...)                                                                   \
+	extern "C" NETD_EXPORT const struct netd_service netdaemon_service;                        \
+	const struct netd_service netdaemon_service = NETD_SERVICE(__VA_ARGS__)
+#else
+#define NETD_EXPORT_SERVICE(...)                                                                   \
+	extern NETD_EXPORT const struct netd_service netdaemon_service;                            \
+	const struct netd_service netdaemon_service = NETD_SERVICE(__VA_ARGS__)
+#endif
 
 /*
  * Deployment defaults that the author chooses; the config file overrides them, the command line
@@ -118,57 +157,78 @@ struct netd_service {
  * netdaemon.conf(5) explains each one under the name of its option.
  */
 struct netd_config {
-	size_t size;             /* set by NETD_CONFIG: lets the struct grow */
-	int catchint;            /* 1: EINTR never reaches the handler (default); -1: it does */
-	int childs;              /* worker processes; 0: the server itself accepts */
-	const char *chroot;      /* directory to lock the server into */
-	const char *clients;     /* access rules, as in a config file: "[{mask => '^127\\.', accept
-				  * => 1}]"; NULL: open to all; "[]": nobody */
-	const char *configfile;  /* file to read; NULL: none */
-	int coredump;            /* 1: allow core dumps after privileges were dropped */
-	int debug;               /* 1: log messages of level debug */
-	double drain_timeout;    /* seconds to let connections finish; default 30; negative: 0 */
-	const char *facility;    /* syslog facility; default "daemon" */
-	const char *group;       /* group name or number to run as */
-	int listen;              /* backlog; default 1024 */
-	const char *const *bind; /* NULL-ended addresses: "tcp:HOST:PORT", "unix:PATH" */
-	const char *localaddr;   /* address to listen on; NULL: all, IPv4 and IPv6 */
-	const char *localmode;   /* permissions of a Unix socket, octal; default "0660" */
-	const char *localowner;  /* owner of a Unix socket: "USER", "USER:GROUP", ":GROUP" */
-	const char *localpath;   /* path of a Unix socket to listen on */
-	const char *localport;   /* port number or service name; "0": any free port */
-	const char *logfile;     /* file to append to; "STDERR"; NULL: syslog */
-	int loop_child;          /* 1: loop() runs beside the accept loop */
-	double loop_timeout;     /* seconds between calls of loop(); 0: never */
-	int max_connections;     /* connections at a time, over all workers; 0: no limit */
-	const char *mode;        /* "single", "fork", "threads"; default threads (childs: single) */
-	const char *pidfile;     /* file to write the process number to; NULL, "none": none */
-	const char *proto;       /* "tcp", "unix"; default by localpath */
-	int stack_size;          /* bytes of stack for a connection's thread; default 1 MiB */
-	double timeout;   /* seconds until the server stops by itself (for tests); 0: never */
-	const char *user; /* user name or number to run as */
+	size_t size;               /* set by NETD_CONFIG: lets the struct grow */
+	int accept_burst;          /* connections in a row; default: accept_rate of a second */
+	const char *accept_rate;   /* "50/s", "600/m": who comes faster waits; NULL: no limit */
+	const char *const *allow;  /* NULL-ended: who may connect, as by --allow */
+	int catchint;              /* 1: EINTR never reaches the handler (default); -1: it does */
+	int childs;                /* worker processes; 0: the server itself accepts */
+	const char *chroot;        /* directory to lock the server into */
+	const char *clients;       /* access rules: "[{net => '127.0.0.0/8', accept => 1}]" */
+	const char *configfile;    /* file to read; NULL: none */
+	double compact_after;      /* mode fibers: seconds; default 10; negative: never */
+	int coredump;              /* 1: allow core dumps after privileges were dropped */
+	int debug;                 /* 1: log messages of level debug */
+	const char *const *deny;   /* NULL-ended: who may not, as by --deny */
+	double drain_timeout;      /* seconds to let connections finish; default 30; negative: 0 */
+	const char *facility;      /* syslog facility; default "daemon" */
+	double first_byte_timeout; /* seconds until a client must have sent something */
+	const char *group;         /* group name or number to run as */
+	double idle_timeout;       /* seconds without a byte in or out; 0: for ever */
+	const char *io;            /* mode fibers: "auto" (default), "io_uring", "epoll", "poll" */
+	int listen;                /* backlog; default 1024 */
+	const char *const *bind;   /* NULL-ended: "tcp:HOST:PORT", "unix:PATH", "fd:NUMBER" */
+	const char *localaddr;     /* address to listen on; NULL: all, IPv4 and IPv6 */
+	const char *localmode;     /* permissions of a Unix socket, octal; default "0660" */
+	const char *localowner;    /* owner of a Unix socket: "USER", "USER:GROUP", ":GROUP" */
+	const char *localpath;     /* path of a Unix socket to listen on */
+	const char *localport;     /* port number or service name; "0": any free port */
+	const char *logfile;       /* file to append to; "STDERR"; NULL: syslog */
+	int loop_child;            /* 1: loop() runs beside the accept loop */
+	double loop_timeout;       /* seconds between calls of loop(); 0: never */
+	int max_connections;       /* connections at a time, over all workers; 0: no limit */
+	int max_per_address;       /* of them from one address; more are refused; 0: no limit */
+	int max_per_prefix;  /* and from one network (prefix_ipv4, prefix_ipv6); 0: no limit */
+	const char *mode;    /* "single", "fork", "threads" (default), "fibers" */
+	int notify_fd;       /* descriptor to tell that connections are accepted; 0: none */
+	const char *pidfile; /* file to write the process number to; NULL, "none": none */
+	int prefix_ipv4;     /* bits that make an IPv4 network; default 24 */
+	int prefix_ipv6;     /* bits that make an IPv6 network; default 64 */
+	int print_address;   /* 1: print the bound addresses on standard output */
+	const char *proto;   /* "tcp", "unix"; default by localpath */
+	int rate_burst;      /* connections in a row that rate_per_address lets pass */
+	const char *rate_per_address; /* "5/s", "30/m": more are refused; NULL: no limit */
+	const char *rules;    /* file of access rules in the syntax of tcprules; NULL: none */
+	const char *section;  /* the service of the config file to be; NULL: the whole file */
+	int stack_size;       /* bytes, of a thread or fiber; default 1 MiB, for a fiber 256 KiB */
+	double stall_time;    /* mode fibers: seconds; default 0.1; negative: never */
+	double timeout;       /* seconds until the server stops by itself (for tests); 0: never */
+	double total_timeout; /* seconds that a connection may last; 0: for ever */
+	const char *user;     /* user name or number to run as */
 };
 
 #define NETD_CONFIG(...)                                                                           \
 	(&(const struct netd_config){.size = sizeof(struct netd_config), __VA_ARGS__})
 
-/* ------------------------------------------------------------ the server
- */
+/* ------------------------------------------------------------ the server */
 
 /*
  * The whole life of a daemon: netd_server_new, netd_server_load, netd_server_run, netd_server_free.
  * service: borrowed for the call. config: the author's defaults, or NULL. argc, argv: as main() got
  * them; left as they are. Returns the exit status for main(): 0 after a clean stop, --help,
  * --version, --check; 1 when the server could not start or run; 2 for a wrong option or
- * configuration file. The reason goes to standard error, and to the log once it is open.
+ * configuration file. The reason goes to standard error, and to the log once it is open. As process
+ * 1 (of a container) it forks first: call it before there are threads.
  */
 NETD_API int netd_main(const struct netd_service *service, const struct netd_config *config,
 		       int argc, char **argv);
 
 /*
  * Make a server. service and argv are borrowed until netd_server_free(), config is copied. Returns
- * the server, or NULL when memory ran out or service and library do not fit (errno: ENOMEM,
- * EINVAL). Nothing is read or bound yet.
+ * the server, or NULL when memory ran out or there is no service (errno: ENOMEM, EINVAL). Nothing
+ * is read or bound yet, but what a supervisor has put into the environment (LISTEN_FDS,
+ * NOTIFY_SOCKET ...) is taken out of it: call it before there are threads. A service that does not
+ * fit (built for another NETD_ABI, no name, no run) is told by netd_server_load().
  */
 NETD_API struct netd_server *netd_server_new(const struct netd_service *service,
 					     const struct netd_config *config, int argc,
@@ -222,6 +282,11 @@ NETD_API const char *netd_server_address(const struct netd_server *server, int i
  */
 NETD_API const char *netd_server_option(const struct netd_server *server, const char *name);
 
+/* One text of a list (bind, allow, deny; NETD_OPTION_LIST); of any other option, the value has
+ * index 0. NULL past the last one. Valid until netd_server_free(). */
+NETD_API const char *netd_server_option_item(const struct netd_server *server, const char *name,
+					     int index);
+
 /* The same as a number: flags give 0 or 1; text that is no number, or no value at all, 0. */
 NETD_API long long netd_server_option_int(const struct netd_server *server, const char *name);
 
@@ -237,6 +302,13 @@ struct netd_stats {
 	uint64_t refused;   /* turned away by a rule or by service.accept */
 	uint64_t failed;    /* handlers that returned an error, called netd_fatal() or crashed */
 	uint64_t log_drops; /* log lines lost because the sink was full or gone */
+	/* Mode fibers; these may be a second old: */
+	uint64_t parked;    /* handlers that wait */
+	uint64_t compacted; /* of them: those that gave their stack's memory back */
+	uint64_t bytes;     /* memory for all that: stacks (a page each), saved ones, buffers */
+	/* Beside accepted and refused: */
+	uint64_t limited;   /* closed at once: too many from their address or network */
+	uint64_t untracked; /* accepted, though there was no room to count their address */
 };
 
 /* Fill *stats (as far as stats->size reaches). Any thread, any mode. Returns 0. */
@@ -312,16 +384,46 @@ NETD_API int netd_shutdown(struct netd_conn *conn);
 NETD_API void netd_set_deadline(struct netd_conn *conn, int64_t deadline);
 
 /*
+ * Let a read or write of this connection fail with -ETIMEDOUT when it has to wait this long without
+ * getting any further: for clients that fall silent. It costs nothing while nobody waits, where a
+ * deadline that moves on with each line asks for the time again and again. milliseconds 0 or less,
+ * or NETD_NEVER: no limit (as at first); the deadline counts besides.
+ */
+NETD_API void netd_set_timeout(struct netd_conn *conn, int64_t milliseconds);
+
+/*
+ * Wait as netd_poll() does, under the administrator's limits for this connection
+ * (first-byte-timeout, idle-timeout, total-timeout): for a handler that leaves the socket to
+ * somebody else, such as a program it has started. Whoever reads and writes it, the system knows
+ * what moves on it. Flush first. Returns as netd_poll(); or -ETIMEDOUT: a limit has passed, one
+ * line was logged, netd_conn_error() says which, and everything else on this connection fails from
+ * now on; or -ENOTSUP, once: first-byte-timeout or idle-timeout is set, and the system does not
+ * count what moves on this kind of socket (a Unix socket; any, on systems other than Linux); from
+ * the next call on it watches without them, for total-timeout only.
+ */
+NETD_API int netd_watch(struct netd_conn *conn, struct netd_pollfd *fds, size_t count,
+			int64_t deadline);
+
+/*
+ * How many bytes have come from the peer so far (*in), and were written to it (*out), whoever read
+ * and wrote them; counted by the system, below TLS. in and out may be NULL. Returns 0; -ENOTSUP
+ * where it does not count, as for netd_watch().
+ */
+NETD_API int netd_traffic(const struct netd_conn *conn, uint64_t *in, uint64_t *out);
+
+/*
  * The socket, for code that needs one; still owned by the connection. Flush first; input that the
- * connection has buffered is not in the socket any more. Returns -1 for a connection without a
- * socket (test kit).
+ * connection has buffered is not in the socket any more. From this call on the socket is read in
+ * calls of the connection only: in mode fibers input may be taken from it at any time, unless this
+ * was called before the first read. Returns -1 for a connection without a socket (test kit).
  */
 NETD_API int netd_fd(struct netd_conn *conn);
 
 /*
  * The connection as a stream for fprintf(3), fgets(3) ...; made at the first call, owned by the
  * connection, flushed and closed with it (before functions that were deferred earlier). Do not mix
- * it with the calls above without fflush(3). Returns NULL when memory ran out (errno).
+ * it with the calls above without fflush(3), nor use it elsewhere than in the handler. Returns NULL
+ * when memory ran out (errno).
  */
 NETD_API FILE *netd_stdio(struct netd_conn *conn);
 
@@ -343,14 +445,11 @@ NETD_API const char *netd_peer_host(const struct netd_conn *conn);
 /* The peer's port; 0 for a Unix socket. */
 NETD_API int netd_peer_port(const struct netd_conn *conn);
 
-/* The peer in one word for people: "192.0.2.7:4711", "[2001:db8::7]:4711", "unix:uid=1000,pid=42".
- */
+/* In one word for people: "192.0.2.7:4711", "[2001:db8::7]:4711", "unix:uid=1000,pid=42". */
 NETD_API const char *netd_peer_text(const struct netd_conn *conn);
 
-/*
- * The peer's host name, only when it is confirmed: the name that the address points to points back
- * to the address. NULL when it is not, when no access rule needed a name, or for a Unix socket.
- */
+/* The peer's host name, only when it is confirmed: the name that the address points to points back
+ * to the address. NULL when it is not, when no access rule needed a name, or for a Unix socket. */
 NETD_API const char *netd_peer_name(const struct netd_conn *conn);
 
 /* Who is at the other end of a Unix socket, when it connected (SO_PEERCRED). */
@@ -364,21 +463,26 @@ NETD_API int netd_peer_cred(const struct netd_conn *conn, struct netd_cred *cred
 /* The address the client connected to: "tcp:127.0.0.1:2000", "unix:/run/x". "" when unknown. */
 NETD_API const char *netd_local_text(struct netd_conn *conn);
 
-/*
- * A further key of the access rule that let this client in: with { mask => '...', accept => 1,
- * group => 'staff' }, netd_client_get(conn, "group") is "staff". NULL: no such key, or no rules.
- */
+/* A further key of the access rule that let this client in: with { mask => '...', accept => 1,
+ * group => 'staff' }, netd_client_get(conn, "group") is "staff". NULL: no such key, or no rules. */
 NETD_API const char *netd_client_get(const struct netd_conn *conn, const char *key);
 
-/* The number of that rule, from 1; 0 when there are no rules. */
+/*
+ * A variable of this rule for the program that is started: env => { A => 'x' }, or 10.:allow,A="x"
+ * in the rules file. index counts from 0. Returns 1 and *name and *value, which live as long as the
+ * connection; 0 past the last one, and leaves them alone.
+ */
+NETD_API int netd_client_env(const struct netd_conn *conn, int index, const char **name,
+			     const char **value);
+
+/* The number of that rule, from 1; 0 when there are no rules. Counted in the order of asking: deny,
+ * allow, clients; in the rules file it is the line, with the number of all those added. */
 NETD_API int netd_client_rule(const struct netd_conn *conn);
 
 /* ------------------------------------------------ memory, clean-up, data */
 
-/*
- * Have fn(arg) called when the connection ends, however the handler ends (a crash of the process
- * excepted); last in, first out; the connection can still be written to. Returns 0 or -ENOMEM.
- */
+/* Have fn(arg) called when the connection ends, however the handler ends (a crash of the process
+ * excepted); last in, first out; the connection can still be written to. Returns 0 or -ENOMEM. */
 NETD_API int netd_defer(struct netd_conn *conn, void (*fn)(void *arg), void *arg);
 
 /* Zeroed memory that is freed with the connection. Returns NULL when there is none (errno). */
@@ -393,7 +497,8 @@ NETD_API void *netd_data(const struct netd_conn *conn);
 /* Milliseconds on a clock that never jumps (CLOCK_MONOTONIC). */
 NETD_API int64_t netd_now(void);
 
-/* Wait. Returns 0; -ECANCELED when the server stops now; -EINTR when catchint is off. */
+/* Wait. Returns 0; -ECANCELED when the server stops now; -EINTR when catchint is off (never in a
+ * handler of mode fibers, as for all calls). */
 NETD_API int netd_sleep(int64_t milliseconds);
 
 /* A descriptor to wait for; the same fields and meaning as struct pollfd. */
@@ -409,8 +514,9 @@ struct netd_pollfd {
 #define NETD_HUP 0x010    /* POLLHUP */
 
 /*
- * Wait until one of the descriptors (foreign ones too) is ready, or until the deadline. Returns how
- * many are ready, 0 at the deadline, or -errno (-ECANCELED, -EINTR as netd_sleep()).
+ * Wait until one of the descriptors (foreign ones too) is ready, or until the deadline; none of
+ * them may be closed meanwhile. Returns how many are ready, 0 at the deadline, or -errno
+ * (-ECANCELED, -EINTR as netd_sleep()).
  */
 NETD_API int netd_poll(struct netd_pollfd *fds, size_t count, int64_t deadline);
 
@@ -430,16 +536,18 @@ NETD_API struct netd_conn *netd_hangup(struct netd_conn *dialled);
 
 /*
  * Run fn the way the mode runs connections: single calls it, fork runs it in a child process (a
- * copy of memory), threads in a thread. It counts for drain and stop like a connection. Returns 0,
- * or -errno when it could not be started (-EAGAIN, -ENOMEM).
+ * copy of memory), threads in a thread, fibers in a fiber, which begins when the caller waits. It
+ * counts for drain and stop like a connection. Returns 0, or -errno when it could not be started
+ * (-EAGAIN, -ENOMEM).
  */
 NETD_API int netd_spawn(struct netd_server *server,
 			int (*fn)(struct netd_server *server, void *arg), void *arg);
 
 /*
  * Call a function that truly blocks (an old library, a slow disk) without stopping other
- * connections, and wait for it. single, fork, threads: a plain call; fibers: on a helper thread.
- * Returns what fn returned, or -EAGAIN when no helper could be had.
+ * connections, and wait for it, whatever deadline passes and also when the server stops. fn must
+ * not use a connection. single, fork, threads: a plain call; fibers: on one of at most 32 helper
+ * threads. Returns what fn returned, or -EAGAIN when no helper could be had.
  */
 NETD_API int netd_offload(int (*fn)(void *arg), void *arg);
 
@@ -456,7 +564,7 @@ enum netd_level {
 	NETD_WARNING,
 	NETD_NOTICE,
 	NETD_INFO,
-	NETD_DEBUG,
+	NETD_DEBUG
 };
 
 /* Log for a connection; its number and peer stand in the line. */

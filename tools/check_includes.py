@@ -14,7 +14,7 @@ import lintlib
 ORDER = ['testkit', 'server', 'mode', 'listen', 'conn', 'access', 'proto', 'fiber', 'io', 'proc',
          'conf', 'log', 'base', 'os']
 LEAVES = {'conf': {'conf', 'base', 'os'}, 'log': {'log', 'base', 'os'}}
-PUBLIC = {'netdaemon.h', 'netdaemon_test.h'}
+PUBLIC = {'netdaemon.h', 'netdaemon_sections.h', 'netdaemon_test.h'}
 OUTSIDE = ('examples', 'cmd')
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.M)
 

@@ -49,16 +49,15 @@ static const struct netd_option options[] = {
      .value = "dec",
      .choices = "dec|hex|oct",
      .argument = "BASE",
-     .help = "print results in this base: dec (default), hex or oct"},
+     .help = "print results in this base"},
     {.name = NULL},
 };
 
+NETD_EXPORT_SERVICE(.name = "calculator", .version = "1.0",
+		    .summary = "Answer each line, an integer expression, with its value.",
+		    .options = options, .run = run);
+
 int main(int argc, char **argv)
 {
-	static const struct netd_service calculator =
-	    NETD_SERVICE(.name = "calculator", .version = "1.0",
-			 .summary = "Answer each line, an integer expression, with its value.",
-			 .options = options, .run = run);
-
-	return netd_main(&calculator, NETD_CONFIG(.localport = "2000"), argc, argv);
+	return netd_main(&netdaemon_service, NETD_CONFIG(.localport = "2000"), argc, argv);
 }

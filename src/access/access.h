@@ -2,8 +2,10 @@
  * access.h - who may connect. Rules are read once into a form that only needs matching; a check
  * reads nothing but its arguments, and asks the resolver only when a rule needs a name.
  *
- * Left to right, the first rule that matches decides. No rules: open. Any rules: denied by default.
- * Doubt (an unknown name, an unreadable rule, memory) never allows and meets deny rules.
+ * Rules have four fronts and are asked in this order: --deny, --allow, the list `clients`, the
+ * rules file. The first rule that matches decides; within the file the most specific line. No
+ * rules: open. Any rules: denied by default. Doubt (an unknown name, an unreadable file, memory)
+ * never allows and meets deny rules.
  */
 #ifndef ACCESS_ACCESS_H
 #define ACCESS_ACCESS_H
@@ -11,7 +13,10 @@
 #include "base/base.h"
 #include "conf/value.h"
 
+#include <sys/types.h>
+
 struct access;
+struct lines; /* a rules file as it was at one time */
 
 /* Who is at the other end. */
 struct access_peer {
@@ -38,8 +43,10 @@ extern const struct access_resolver access_system_resolver;
 
 struct access_verdict {
 	bool allowed;
+	bool unusable;            /* the rules file is: that is told elsewhere */
 	int rule;                 /* number of the rule that decided, from 1; 0: none matched */
 	const struct value *keys; /* the rule's map (all keys); NULL: none; lives with access */
+	const struct value *env;  /* its variables, a map; NULL: none; lives with access or lines */
 	char name[256];           /* the confirmed name that was matched or found; "" : none */
 	bool name_unknown;        /* a rule needed a name and none could be had */
 	char why[512];            /* words for --explain and the log */
@@ -59,15 +66,64 @@ struct access_verdict {
 int access_new(struct access **out, const struct value *clients, const char *origin,
 	       const struct value_warn *warn, struct err *err);
 
+/* All that access rules can come from. */
+struct access_fronts {
+	const struct value *clients; /* as for access_new() */
+	const char *origin;          /* likewise */
+	/* Arguments of --deny and --allow: an address, a network, a host name, .DOMAIN, unix,
+	 * uid=USER, gid=GROUP, mask=REGEX, all. NULL: none. */
+	const struct strlist *deny, *allow;
+	const char *deny_label, *allow_label; /* what messages call them: "--deny" */
+	const char *rules;                    /* the rules file; NULL: none */
+	uid_t rules_owner;                    /* who may own it, beside root */
+	const char *rules_label;              /* "--rules" */
+};
+
+/*
+ * The same from all fronts. Rules are numbered through, in the order in which they are asked; a
+ * line of the file has the number of its line, after all others. warn is told line 0 of what comes
+ * from other fronts than clients: its words are complete. A --deny alone is an error: it would
+ * refuse everybody. Returns as access_new(), or -errno of reading the file.
+ */
+int access_open(struct access **out, const struct access_fronts *fronts,
+		const struct value_warn *warn, struct err *err);
+
 /* Takes NULL, returns NULL. */
 struct access *access_free(struct access *access);
 
-/* How many rules; -1 when there are none at all (open). */
+/* How many rules, those of the file not counted; -1 when there are none at all (open). */
 int access_count(const struct access *access);
 
-/* Decide. Never fails: doubt is a denial. Thread-safe. verdict is filled completely. */
+/* "2 rules allow", "1 --deny, 2 --allow, 12 lines of /etc/x.rules allow". 0, or as buf_addf(). */
+int access_describe(const struct access *access, struct buf *out);
+
+/*
+ * The rules file may have changed: read it anew if so. In the one thread that accepts, before
+ * access_hold(). Returns 0, or with words for the log: 1 it was read again, -errno it cannot be
+ * used (said now and then), and until it can, everybody is denied.
+ */
+int access_refresh(const struct access *access, struct err *words);
+
+/* The rules file moved: privileges are dropped, and this is its path below the new root. */
+int access_move_rules(const struct access *access, const char *path);
+
+/* What the file says now, for one connection that was just accepted; a reference is the caller's.
+ * NULL: there is no file, or no memory. Same thread. */
+struct lines *access_hold(const struct access *access);
+
+/* Give the reference back; any thread. Takes NULL, returns NULL. */
+struct lines *access_release(struct lines *lines);
+
+/* Decide. Never fails: doubt is a denial. verdict is filled completely. In the thread that accepts:
+ * by the file as it was read last. */
 void access_check(const struct access *access, const struct access_peer *peer,
 		  const struct access_resolver *resolver, struct access_verdict *verdict);
+
+/* The same without the words why somebody was let in, which take longer than the decision; and by
+ * the lines that the connection holds. */
+void access_admit(const struct access *access, const struct lines *lines,
+		  const struct access_peer *peer, const struct access_resolver *resolver,
+		  struct access_verdict *verdict);
 
 /*
  * For --explain: address is "192.0.2.7", "2001:db8::7", "unix", "unix:uid=1000,gid=100". Appends
@@ -90,8 +146,21 @@ bool access_net_has(const struct access_net *net, const struct access_peer *peer
 struct sockaddr_storage;
 void access_peer_from(struct access_peer *peer, const struct sockaddr_storage *address);
 
+/* Give a v4-mapped v6 address as v4. */
+void access_peer_unmap(struct access_peer *peer);
+
+/* An address without the bits past a prefix of so many. */
+void access_address_cut(uint8_t out[16], const uint8_t addr[16], int bits);
+
 /* Numeric text of a peer's address; "127.0.0.1" for AF_UNIX, as in the original. */
 #define ACCESS_TEXT_MAX 46
 void access_peer_text(const struct access_peer *peer, char out[ACCESS_TEXT_MAX]);
+
+/*
+ * Make a host name fit for comparing: lower case, no dot at the end. False for what is no host
+ * name: over 255 bytes, other than letters, digits, hyphen, dot and underscore, empty labels, a
+ * hyphen at the start, or one that reads as a number or an address.
+ */
+bool access_name_clean(char *name);
 
 #endif

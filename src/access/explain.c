@@ -7,9 +7,11 @@
  * too, so that nobody reads half an explanation.
  */
 #include "access/rule.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -32,6 +34,9 @@ static const struct {
     [REASON_ID_DIFFERS] = {"id ", " does not match"},
     [REASON_ID_UNKNOWN] = {"the id of the peer is unknown", ""},
     [REASON_NOT_UNIX] = {"the peer did not come by a Unix socket", ""},
+    [REASON_IS_UNIX] = {"the peer came by a Unix socket", ""},
+    [REASON_NAME_OTHER] = {"name ", " does not match"},
+    [REASON_NO_LINE] = {"no line is about this peer", ""},
 };
 
 void reason_head(const struct reason *reason, char *out, size_t size)
@@ -39,7 +44,7 @@ void reason_head(const struct reason *reason, char *out, size_t size)
 	if (!reason->key)
 		snprintf(out, size, "%s", "");
 	else if (reason->text)
-		snprintf(out, size, " %s %s", reason->key, reason->text);
+		snprintf(out, size, " %s%s%s", reason->key, *reason->key ? " " : "", reason->text);
 	else
 		snprintf(out, size, " %s (%zu values)", reason->key, reason->count);
 }
@@ -143,12 +148,12 @@ static int parse_peer(struct access_peer *peer, const char *text, struct err *er
 /* ---------------------------------------------------------------------------------- the lines */
 
 struct story {
-	const struct access *access;
 	struct buf *out;
-	int rc; /* of the first line that did not fit */
+	char last[RULE_WHERE_BYTES]; /* the rule tried last, which decided if any did */
+	int rc;                      /* of the first line that did not fit */
 };
 
-static void tell_rule(void *arg, const struct rule *rule, enum meets meets,
+static void tell_rule(void *arg, const char *where, bool accept, enum meets meets,
 		      const struct reason *reason)
 {
 	static const char *const answers[] = {
@@ -161,27 +166,51 @@ static void tell_rule(void *arg, const struct rule *rule, enum meets meets,
 	char head[256], words[320];
 
 	if (meets == MEETS_DOUBT)
-		then = rule->accept ? ", which lets nobody in" : ", which a denial takes as yes";
+		then = accept ? ", which lets nobody in" : ", which a denial takes as yes";
 	reason_head(reason, head, sizeof head);
 	reason_words(reason, words, sizeof words);
 	if (story->rc == 0)
-		story->rc = buf_addf(story->out, "rule %d (%s:%d:%d)%s: %s: %s%s\n", rule->number,
-				     story->access->origin, rule->map->line, rule->map->column,
-				     head, answers[meets], words, then);
+		story->rc = buf_addf(story->out, "%s%s: %s: %s%s\n", where, head, answers[meets],
+				     words, then);
+	snprintf(story->last, sizeof story->last, "%s", where);
+	if (strncmp(where, "rule ", 5) == 0) /* the number is enough the second time */
+		story->last[5 + strspn(where + 5, "0123456789")] = '\0';
 }
 
-static int tell_verdict(struct buf *out, const struct access_verdict *verdict)
+/* The variables that a program would find; one line each, whatever is in them. */
+static int tell_env(struct buf *out, const struct value *env)
 {
-	if (verdict->rule > 0)
-		return buf_addf(out, "%s by rule %d\n", verdict->allowed ? "allowed" : "denied",
-				verdict->rule);
-	return buf_addf(out, "%s\n", verdict->why);
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && env && i < env->count; i++) {
+		const char *text = env->items[i]->text;
+		size_t size = 4 * strlen(text) + 1; /* of the longest escapes */
+		char *plain = malloc(size);
+
+		if (!plain)
+			return -ENOMEM;
+		log_escape(plain, size, text, strlen(text));
+		rc = buf_addf(out, "with %s=%s\n", env->keys[i], plain);
+		free(plain);
+	}
+	return rc;
+}
+
+static int tell_verdict(const struct story *story, const struct access_verdict *verdict)
+{
+	int rc;
+
+	if (verdict->rule == 0)
+		return buf_addf(story->out, "%s\n", verdict->why);
+	rc = buf_addf(story->out, "%s by %s\n", verdict->allowed ? "allowed" : "denied",
+		      story->last);
+	return rc == 0 && verdict->allowed ? tell_env(story->out, verdict->env) : rc;
 }
 
 int access_explain(const struct access *access, const char *address,
 		   const struct access_resolver *resolver, struct buf *out, struct err *err)
 {
-	struct story story = {.access = access, .out = out};
+	struct story story = {.out = out};
 	struct access_verdict verdict;
 	struct access_peer peer;
 	int rc = parse_peer(&peer, address, err);
@@ -189,7 +218,7 @@ int access_explain(const struct access *access, const char *address,
 	if (rc < 0)
 		return rc;
 	access_decide(access, &peer, resolver, &verdict, tell_rule, &story);
-	rc = story.rc < 0 ? story.rc : tell_verdict(out, &verdict);
+	rc = story.rc < 0 ? story.rc : tell_verdict(&story, &verdict);
 	if (rc < 0)
 		return err_sys(err, rc, "explain %.80s", address);
 	return verdict.allowed;

@@ -364,14 +364,12 @@ static void names_clean(struct check *check)
 		check->name_unknown = true;
 }
 
-/* Ask for the peer's names, once. */
-static void names_find(struct check *check)
+void mask_find_names(struct check *check)
 {
 	const struct access_resolver *resolver = check->resolver;
 	int rc;
 
-	if (check->asked)
-		return;
+	check->wanted = false;
 	check->asked = true;
 	if (check->peer.family == AF_UNIX) { /* as in the original */
 		rc = strlist_add(&check->names, "localhost");
@@ -409,8 +407,10 @@ static enum meets search(const struct test *test, struct check *check, const cha
 {
 	int rc = PCRE2_ERROR_NOMEMORY;
 
-	if (!check->scratch)
+	if (!check->scratch && !check->scarce) {
 		check->scratch = pcre2_match_data_create(1, NULL);
+		check->scarce = !check->scratch; /* doubt stays doubt */
+	}
 	if (check->scratch)
 		rc = pcre2_match(test->code, (PCRE2_SPTR)text, strlen(text), 0, 0, check->scratch,
 				 check->limits);
@@ -455,8 +455,11 @@ enum meets mask_meets(const struct tests *masks, struct check *check)
 
 	if (search_all(masks, check, check->address, false, &code))
 		return MEETS_YES;
+	if (by_name && !check->asked) {
+		check->wanted = true;
+		return MEETS_DOUBT;
+	}
 	if (by_name) {
-		names_find(check);
 		for (size_t i = 0; i < check->names.count; i++)
 			if (search_all(masks, check, check->names.items[i], true, &code)) {
 				check->name = check->names.items[i];

@@ -10,7 +10,7 @@
  * it. No more than HELPERS_MAX of them are out at a time; past that the name is simply unknown.
  * What DNS says is checked byte by byte before it is taken for a name.
  */
-#include "access/rule.h"
+#include "access/access.h"
 #include "netdaemon.h"
 #include "os/os.h"
 

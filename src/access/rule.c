@@ -174,19 +174,40 @@ static enum meets gid_meets(const struct tests *ids, struct check *check)
 	return id_meets("gid", ids, check, check->peer.gid);
 }
 
+/* Only for --allow and --deny: there it takes no value. */
+static int unix_compile(struct test *test, const char *text, struct err *err)
+{
+	(void)err;
+	test->text = text;
+	return 0;
+}
+
+static enum meets unix_meets(const struct tests *tests, struct check *check)
+{
+	bool is_unix = check->peer.family == AF_UNIX;
+
+	say(check, is_unix ? REASON_IS_UNIX : REASON_NOT_UNIX, "unix", tests, NULL);
+	check->reason.key = NULL;
+	return is_unix ? MEETS_YES : MEETS_NO;
+}
+
 /* -------------------------------------------------------------------------- the table of keys */
 
 static const struct key {
 	const char *name;
 	const char *expected; /* words for what may stand there */
 	bool false_is_all;    /* undef, "" and "0" restrict nothing, and a list may be empty */
+	bool who_only;        /* not in clients, where it is the author's own */
 	int (*compile)(struct test *test, const char *text, struct err *err);
 	enum meets (*meets)(const struct tests *tests, struct check *check);
 } keys[RULE_KEYS] = {
-    [RULE_NET] = {"net", "a network or a list of networks", false, net_compile, net_meets},
-    [RULE_UID] = {"uid", "a user or a list of users", false, uid_compile, uid_meets},
-    [RULE_GID] = {"gid", "a group or a list of groups", false, gid_compile, gid_meets},
-    [RULE_MASK] = {"mask", "a pattern or a list of patterns", true, mask_compile, mask_meets},
+    [RULE_NET] = {"net", "a network or a list of networks", false, false, net_compile, net_meets},
+    [RULE_UID] = {"uid", "a user or a list of users", false, false, uid_compile, uid_meets},
+    [RULE_GID] = {"gid", "a group or a list of groups", false, false, gid_compile, gid_meets},
+    [RULE_UNIX] = {"unix", "", false, true, unix_compile, unix_meets},
+    [RULE_MASK] = {"mask", "a pattern or a list of patterns", true, false, mask_compile,
+		   mask_meets},
+    [RULE_NAME] = {"name", "a host name", false, true, name_compile, name_meets},
 };
 
 enum meets rule_meets(const struct rule *rule, struct check *check)
@@ -235,7 +256,7 @@ static void PRINTF_LIKE(4, 5) warn_at(const struct rule_source *source, const st
 
 	if (!source->warn)
 		return;
-	used = snprintf(words, sizeof words, "clients rule %d: ", rule->number);
+	used = snprintf(words, sizeof words, "clients rule %d: ", rule->place);
 	va_start(args, format);
 	vsnprintf(words + used, sizeof words - (size_t)used, format, args);
 	va_end(args);
@@ -248,26 +269,32 @@ static int at(const struct rule_source *source, const struct rule *rule, const s
 {
 	if (rc == -EINVAL)
 		err_prefix(source->err, "%s:%d:%d: clients rule %d: ", source->origin, value->line,
-			   value->column, rule->number);
+			   value->column, rule->place);
 	return rc;
 }
 
-/* Patterns that are legal, but may mean more or less than their author thinks. */
-static void warn_of_mask(const struct rule_source *source, const struct rule *rule,
-			 const struct value *value)
+static void warn_of_mask(const struct rule_source *source, int line, int column, const char *prefix,
+			 const char *mask, const char *words)
 {
-	if (strcmp(value->text, ".*") == 0)
+	char text[512];
+
+	snprintf(text, sizeof text, "%.200smask %.200s: %s", prefix, mask, words);
+	source->warn->warn(source->warn->arg, line, column, text);
+}
+
+/* Patterns that are legal, but may mean more or less than their author thinks. */
+void rule_warn_of_mask(const struct rule_source *source, int line, int column, const char *prefix,
+		       const char *mask)
+{
+	if (!source->warn || strcmp(mask, ".*") == 0)
 		return;
-	if (!mask_anchored(value->text))
-		warn_at(source, rule, value,
-			"mask %.200s: not anchored by ^ and $ at both ends, so it also matches "
-			"longer text",
-			value->text);
-	if (mask_has_capitals(value->text))
-		warn_at(source, rule, value,
-			"mask %.200s: capital letters never match, names are compared in lower "
-			"case",
-			value->text);
+	if (!mask_anchored(mask))
+		warn_of_mask(
+		    source, line, column, prefix, mask,
+		    "not anchored by ^ and $ at both ends, so it also matches longer text");
+	if (mask_has_capitals(mask))
+		warn_of_mask(source, line, column, prefix, mask,
+			     "capital letters never match, names are compared in lower case");
 }
 
 static int add_value(struct rule *rule, enum rule_key key, const struct value *value,
@@ -275,6 +302,7 @@ static int add_value(struct rule *rule, enum rule_key key, const struct value *v
 {
 	struct tests *tests = &rule->tests[key];
 	struct test *test = &tests->items[tests->count];
+	char prefix[40];
 	int rc;
 
 	/* Perl reads an empty pattern as "the last one that matched": nobody means that. */
@@ -287,8 +315,9 @@ static int add_value(struct rule *rule, enum rule_key key, const struct value *v
 	if (rc < 0)
 		return at(source, rule, value, rc);
 	tests->count++;
+	snprintf(prefix, sizeof prefix, "clients rule %d: ", rule->place);
 	if (key == RULE_MASK)
-		warn_of_mask(source, rule, value);
+		rule_warn_of_mask(source, value->line, value->column, prefix, value->text);
 	return 0;
 }
 
@@ -341,9 +370,12 @@ static int set_accept(struct rule *rule, const struct value *value,
 		if (rule->accept)
 			return 0;
 	}
-	rc = err_set(source->err, -EINVAL, "accept: found %s%.80s, expected 1 or 0",
-		     value->kind == VALUE_SCALAR ? "" : rule_kind_name(value),
-		     value->kind == VALUE_SCALAR ? value->text : "");
+	if (value->kind == VALUE_SCALAR)
+		rc = err_set(source->err, -EINVAL, "accept: found '%.80s', expected 1 or 0",
+			     value->text);
+	else
+		rc = err_set(source->err, -EINVAL, "accept: found %s, expected 1 or 0",
+			     rule_kind_name(value));
 	return at(source, rule, value, rc);
 }
 
@@ -360,21 +392,70 @@ static void warn_of_key(const struct rule_source *source, const struct rule *rul
 			const struct value *value)
 {
 	for (size_t i = 0; i < RULE_KEYS; i++)
-		if (almost(key, keys[i].name) && strcmp(key, keys[i].name) != 0)
+		if (!keys[i].who_only && almost(key, keys[i].name) &&
+		    strcmp(key, keys[i].name) != 0)
 			warn_at(source, rule, value,
 				"%.80s: not a key of access rules, so it restricts nobody", key);
 	if (almost(key, "accept") && strcmp(key, "accept") != 0)
 		warn_at(source, rule, value,
 			"%.80s: not a key of access rules, so it lets nobody in", key);
+	if (almost(key, "env") && strcmp(key, "env") != 0)
+		warn_at(source, rule, value, "%.80s: not a key of access rules, so it sets nothing",
+			key);
 }
 
-int rule_compile(struct rule *rule, const struct value *map, int number,
-		 const struct rule_source *source)
+/* {VAR => 'value', ...} for the program that is started. */
+static int set_env(struct rule *rule, const struct value *env, const struct rule_source *source)
+{
+	int rc;
+
+	if (env->kind != VALUE_MAP) {
+		rc = err_set(source->err, -EINVAL,
+			     "env: found %s, expected a map of variables such as "
+			     "{RELAYCLIENT => ''}",
+			     rule_kind_name(env));
+		return at(source, rule, env, rc);
+	}
+	for (size_t i = 0; i < env->count; i++) {
+		const struct value *value = env->items[i];
+
+		rc = 0;
+		if (!rule_env_name(env->keys[i]))
+			rc = err_set(source->err, -EINVAL,
+				     "env: found the variable '%.80s', expected letters, digits "
+				     "and _, not beginning with a digit",
+				     env->keys[i]);
+		else if (value->kind != VALUE_SCALAR)
+			rc = err_set(source->err, -EINVAL, "env: %.80s: found %s, expected text",
+				     env->keys[i], rule_kind_name(value));
+		if (rc < 0)
+			return at(source, rule, value, rc);
+	}
+	rule->env = env;
+	return 0;
+}
+
+int rule_compile_one(struct rule *rule, enum rule_key key, const char *text, struct err *err)
+{
+	struct tests *tests = &rule->tests[key];
+	int rc;
+
+	tests->items = calloc(1, sizeof *tests->items);
+	if (!tests->items)
+		return err_set(err, -ENOMEM, "out of memory");
+	tests->given = true;
+	rc = keys[key].compile(&tests->items[0], text, err);
+	if (rc == 0)
+		tests->count = 1;
+	return rc;
+}
+
+int rule_compile(struct rule *rule, const struct value *map, const struct rule_source *source)
 {
 	const struct value *value;
 	int rc;
 
-	*rule = (struct rule){.number = number, .map = map};
+	rule->map = map;
 	if (map->kind != VALUE_MAP) {
 		rc = err_set(source->err, -EINVAL,
 			     "found %s, expected a map such as {mask => ..., "
@@ -385,11 +466,15 @@ int rule_compile(struct rule *rule, const struct value *map, int number,
 	for (size_t i = 0; i < map->count; i++)
 		warn_of_key(source, rule, map->keys[i], map->items[i]);
 	for (enum rule_key key = 0; key < RULE_KEYS; key++) {
-		value = value_get(map, keys[key].name);
+		value = keys[key].who_only ? NULL : value_get(map, keys[key].name);
 		rc = value ? add_key(rule, key, value, source) : 0;
 		if (rc < 0)
 			return rc;
 	}
+	value = value_get(map, "env");
+	rc = value ? set_env(rule, value, source) : 0;
+	if (rc < 0)
+		return rc;
 	value = value_get(map, "accept");
 	return value ? set_accept(rule, value, source) : 0;
 }
@@ -398,7 +483,8 @@ void rule_finish(struct rule *rule)
 {
 	for (size_t key = 0; key < RULE_KEYS; key++) {
 		for (size_t i = 0; i < rule->tests[key].count; i++)
-			pcre2_code_free(rule->tests[key].items[i].code);
+			if (rule->tests[key].items[i].code) /* else PCRE2 may not be there */
+				pcre2_code_free(rule->tests[key].items[i].code);
 		free(rule->tests[key].items);
 	}
 }

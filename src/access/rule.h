@@ -22,7 +22,10 @@
 #define ACCESS_NAMES_MAX 32 /* names of one address that are looked at */
 
 /* The keys that restrict a rule, in the order they are tried: the cheap ones first. */
-enum rule_key { RULE_NET, RULE_UID, RULE_GID, RULE_MASK, RULE_KEYS };
+enum rule_key { RULE_NET, RULE_UID, RULE_GID, RULE_UNIX, RULE_MASK, RULE_NAME, RULE_KEYS };
+
+/* Where a rule comes from, in the order they are asked. */
+enum front { FRONT_DENY, FRONT_ALLOW, FRONT_CLIENTS, FRONTS };
 
 enum meets {
 	MEETS_NO,
@@ -32,7 +35,7 @@ enum meets {
 
 /* One compiled mask, network or id. */
 struct test {
-	const char *text; /* as written; lives in access->clients */
+	const char *text; /* as written; lives in access->clients or access->texts */
 	pcre2_code *code; /* RULE_MASK */
 	bool needs_name;  /* RULE_MASK: names count too, not only the address */
 	struct access_net net;
@@ -47,18 +50,25 @@ struct tests {
 };
 
 struct rule {
-	int number; /* from 1 */
+	enum front front;
+	int place;  /* within its front, from 1 */
+	int number; /* over all fronts, from 1 */
 	bool accept;
-	const struct value *map; /* the rule as written; lives in access->clients */
+	const struct value *map; /* FRONT_CLIENTS: as written; lives in access->clients */
+	const struct value *env; /* its variables, a map of scalars; NULL: none */
 	struct tests tests[RULE_KEYS];
 };
 
 struct access {
 	bool open;             /* no rules at all: everybody may */
 	char *origin;          /* what positions begin with */
-	struct value *clients; /* our copy of the rules as written; NULL when open */
-	struct rule *rules;
+	struct value *clients; /* our copy of the rules as written; NULL: none */
+	struct strlist texts;  /* of --deny and --allow */
+	char *labels[FRONTS];  /* what --deny and --allow are called: "--deny" */
+	struct rule *rules;    /* of all fronts but the file */
 	size_t count;
+	size_t counts[FRONTS];
+	struct rulefile *file;       /* --rules; NULL: none */
 	pcre2_match_context *limits; /* read only once it is set up: shared by all threads */
 };
 
@@ -77,11 +87,14 @@ enum reason_kind {
 	REASON_ID_DIFFERS,
 	REASON_ID_UNKNOWN,
 	REASON_NOT_UNIX,
+	REASON_IS_UNIX,
+	REASON_NAME_OTHER,
+	REASON_NO_LINE,
 };
 
 struct reason {
 	enum reason_kind kind;
-	const char *key;  /* "mask"; NULL for REASON_ALL */
+	const char *key;  /* "mask"; "" for lines of a file; NULL for REASON_ALL */
 	const char *text; /* the value that met, or the only one there is; NULL: count values */
 	size_t count;
 	const char *value; /* the peer's side: an address, a name; NULL: number */
@@ -94,7 +107,9 @@ struct check {
 	const struct access_resolver *resolver;
 	pcre2_match_context *limits;
 	pcre2_match_data *scratch; /* NULL: no mask was tried yet, or memory ran out */
+	bool scarce;               /* it ran out */
 	char address[ACCESS_TEXT_MAX];
+	bool wanted;          /* a rule needs names: mask_find_names(), then from the start */
 	bool asked;           /* names were looked for: once per check */
 	bool name_unknown;    /* asked, and the names are none or not all */
 	int name_error;       /* -errno of the look-up; 0: there was no confirmed name */
@@ -116,14 +131,35 @@ int mask_compile(struct test *test, const char *text, struct err *err);
 bool mask_needs_name(const char *pattern);
 bool mask_anchored(const char *pattern);
 bool mask_has_capitals(const char *pattern);
-/* Any of the masks against the address, then against the names. Fills check->reason. */
+/* Ask for the peer's names; waits. */
+void mask_find_names(struct check *check);
+/* Any of the masks against the address, then against the names. Fills check->reason. When names are
+ * needed and nobody has asked yet, check->wanted is set, and the answer is none. */
 enum meets mask_meets(const struct tests *masks, struct check *check);
 
-/* rule.c: map is borrowed. 0, -ENOMEM or -EINVAL; rule_finish() is due in each case. */
-int rule_compile(struct rule *rule, const struct value *map, int number,
-		 const struct rule_source *source);
+/* name.c: one host name, or ".example.org" for all below it, against the confirmed names. text is
+ * borrowed and must be clean. */
+int name_compile(struct test *test, const char *text, struct err *err);
+enum meets name_meets(const struct tests *names, struct check *check);
+
+/* rule.c: map is borrowed; rule->place is set. 0, -ENOMEM or -EINVAL; rule_finish() is due in each
+ * case. */
+int rule_compile(struct rule *rule, const struct value *map, const struct rule_source *source);
+/* A rule with one value under one key; text NULL: the key alone. Likewise. */
+int rule_compile_one(struct rule *rule, enum rule_key key, const char *text, struct err *err);
 void rule_finish(struct rule *rule);
 enum meets rule_meets(const struct rule *rule, struct check *check);
+/* Warn of a mask that means more or less than its author may think; prefix: "clients rule 3: ". */
+void rule_warn_of_mask(const struct rule_source *source, int line, int column, const char *prefix,
+		       const char *mask);
+
+/* who.c: an argument of --allow or --deny, rule->place and so on are set. text is borrowed and may
+ * be changed. Returns as rule_compile(). */
+int who_compile(struct rule *rule, char *text, struct err *err);
+bool who_is_mask(const char *text);
+
+/* lines.c: letters, digits and _, no digit first. */
+bool rule_env_name(const char *name);
 /* What a kind of value is called in messages: "a map". */
 const char *rule_kind_name(const struct value *value);
 
@@ -132,21 +168,17 @@ void reason_head(const struct reason *reason, char *out, size_t size);
 /* "address 10.0.0.1 matches" */
 void reason_words(const struct reason *reason, char *out, size_t size);
 
+/* access.c: what a rule is called: "rule 2 (x.conf:3:7)", "--deny #1". */
+void rule_where(const struct access *access, const struct rule *rule, char *out, size_t size);
+#define RULE_WHERE_BYTES 160
+
+/* Told of every rule that is tried. where: as above, or of a file "x.rules:3". */
+typedef void access_tried(void *arg, const char *where, bool accept, enum meets meets,
+			  const struct reason *reason);
+
 /* access.c: access_check() with an ear for every rule that is tried. tried may be NULL. */
 void access_decide(const struct access *access, const struct access_peer *peer,
 		   const struct access_resolver *resolver, struct access_verdict *verdict,
-		   void (*tried)(void *arg, const struct rule *rule, enum meets meets,
-				 const struct reason *reason),
-		   void *arg);
-
-/* net.c: give a v4-mapped v6 address as v4. */
-void access_peer_unmap(struct access_peer *peer);
-
-/*
- * resolver.c: make a host name fit for comparing: lower case, no dot at the end. False for what is
- * no host name: over 255 bytes, other than letters, digits, hyphen, dot and underscore, empty
- * labels, a hyphen at the start, or one that reads as a number or an address.
- */
-bool access_name_clean(char *name);
+		   access_tried *tried, void *arg);
 
 #endif

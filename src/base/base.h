@@ -85,6 +85,12 @@ int num_parse_seconds(const char *text, int64_t max_ms, int64_t *out_ms);
 /* Milliseconds of CLOCK_MONOTONIC: never jumps. */
 int64_t clock_ms(void);
 
+/* The same, behind by some milliseconds at most (a tick of the kernel), at a fifth of the price. */
+int64_t clock_coarse_ms(void);
+
+/* Nanoseconds of the clock of clock_ms(). */
+int64_t clock_ns(void);
+
 /* Milliseconds from now until deadline for poll(2): 0 when passed, -1 for NETD_NEVER, rounded up
  * and capped at an hour. */
 int clock_poll_timeout(int64_t deadline);
@@ -97,6 +103,11 @@ static inline int64_t clock_earlier(int64_t a, int64_t b)
 {
 	return a < b ? a : b;
 }
+
+/* ----------------------------------------------------------------- hash */
+
+/* SipHash-2-4: who does not know the key can neither guess a hash nor make two meet. */
+uint64_t hash_keyed(const uint64_t key[2], const void *data, size_t size);
 
 /* ---------------------------------------------------------- rate limited */
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <string.h>
 
 int num_parse(const char *text, long long min, long long max, long long *out)
 {
@@ -60,6 +61,8 @@ int num_parse_seconds(const char *text, int64_t max_ms, int64_t *out_ms)
 	}
 	if (*p)
 		return -EINVAL;
+	if (ms == 0 && text[strcspn(text, "123456789")])
+		ms = 1; /* but not to nothing, which often means "never" */
 	if (ms > max_ms)
 		return -ERANGE;
 	*out_ms = ms;

@@ -19,6 +19,13 @@ static void *place(struct settings *settings, size_t index)
 	return (char *)settings + conf_options[index].offset;
 }
 
+/* The place of a list's values, of the service's own options too. */
+static struct strlist *list_of(struct settings *settings, size_t index)
+{
+	return index < conf_option_count ? place(settings, index)
+					 : &settings->own->lists[index - conf_option_count];
+}
+
 static void replace_text(char **place_of, char *text)
 {
 	free(*place_of);
@@ -37,6 +44,8 @@ static int store(struct settings *settings, size_t index, struct conf_scalar *sc
 {
 	void *to;
 
+	if (conf_at(settings->own, index)->kind == CONF_LIST)
+		return add_item(list_of(settings, index), scalar->text);
 	if (index >= conf_option_count)
 		return conf_own_keep(&settings->own->values[index - conf_option_count], scalar);
 	to = place(settings, index);
@@ -47,21 +56,21 @@ static int store(struct settings *settings, size_t index, struct conf_scalar *sc
 	case CONF_NUMBER:
 	case CONF_SIZE:
 	case CONF_MODE:
+	case CONF_RATE:
 		*(long long *)to = scalar->number;
 		return 0;
 	case CONF_SECONDS:
 		*(int64_t *)to = (int64_t)scalar->number;
 		return 0;
-	case CONF_LIST:
-		return add_item(to, scalar->text);
 	case CONF_STRING:
 	case CONF_PATH:
 	case CONF_PORT:
 	case CONF_CHOICE:
 		replace_text(to, scalar->text);
 		return 0;
+	case CONF_LIST:
 	case CONF_TREE:
-		break; /* conf_set_tree() */
+		break; /* above; conf_set_tree() */
 	}
 	return -EINVAL;
 }
@@ -117,9 +126,16 @@ const char *conf_kind_word(const struct value *value)
 	return words[value->kind];
 }
 
+const struct strlist *conf_list(const struct settings *settings, size_t index)
+{
+	if (index >= conf_option_count)
+		return &settings->own->lists[index - conf_option_count];
+	return (const void *)((const char *)settings + conf_options[index].offset);
+}
+
 void conf_clear_list(struct settings *settings, size_t index)
 {
-	strlist_finish(place(settings, index));
+	strlist_finish(list_of(settings, index));
 }
 
 int conf_set_where(struct settings *settings, size_t index, const char *where)

@@ -58,6 +58,9 @@ int conf_expected(struct buf *out, const struct conf_option *option)
 				(unsigned long long)option->max);
 	case CONF_SECONDS:
 		return buf_addf(out, "seconds from %lld to %lld", option->min, option->max);
+	case CONF_RATE:
+		return buf_addf(out, "a rate such as 50/s, 600/m or 1000/h, at most %lld/s, or 0",
+				option->max / 3600);
 	case CONF_PORT:
 		return buf_addf(out, "a port from %lld to %lld or a service name", option->min,
 				option->max);
@@ -184,6 +187,31 @@ static int check_seconds(const struct conf_option *option, const char *text,
 	return 0;
 }
 
+/* "N/s", "N/m", "N/h"; a bare N is per second. */
+static int check_rate(const struct conf_option *option, const char *text, struct conf_scalar *out)
+{
+	static const struct {
+		const char *name;
+		long long per_hour;
+	} units[] = {{"/s", 3600}, {"/m", 60}, {"/h", 1}, {"", 3600}};
+	size_t length = strcspn(text, "/");
+	char digits[24] = "";
+	long long number = 0;
+
+	if (length == 0 || length >= sizeof digits)
+		return -EINVAL;
+	memcpy(digits, text, length);
+	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+		if (strcmp(text + length, units[i].name) != 0)
+			continue;
+		if (num_parse(digits, 0, option->max / units[i].per_hour, &number) < 0)
+			return -EINVAL;
+		out->number = number * units[i].per_hour;
+		return 0;
+	}
+	return -EINVAL;
+}
+
 static int check_text(const struct conf_option *option, const char *text, struct conf_scalar *out)
 {
 	if (!*text && !(option->flags & CONF_EMPTY_OK))
@@ -251,7 +279,7 @@ static int (*const checks[])(const struct conf_option *, const char *, struct co
     [CONF_FLAG] = check_flag, [CONF_NUMBER] = check_number,   [CONF_SIZE] = check_size,
     [CONF_MODE] = check_mode, [CONF_SECONDS] = check_seconds, [CONF_STRING] = check_text,
     [CONF_PATH] = check_text, [CONF_PORT] = check_port,       [CONF_CHOICE] = check_choice,
-    [CONF_LIST] = check_text,
+    [CONF_LIST] = check_text, [CONF_RATE] = check_rate,
 };
 
 int conf_check(const struct conf_option *option, const char *text, struct conf_scalar *out,

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* Where the name in a word begins: after one or two dashes. NULL: no option ("x", "-"). */
 static const char *option_name(const char *word)
@@ -29,12 +30,21 @@ static int unknown(const struct conf_own *own, const char *word, const char *nam
 		   struct err *err)
 {
 	const struct conf_option *near = conf_nearest(own, name, length, CONF_FILE_ONLY);
+	const char *form = "";
 	char shown[CONF_SHOWN_BYTES];
 
+	if (!near && length > 2 && strncasecmp(name, "no", 2) == 0) {
+		size_t used = name[2] == '-' ? 3 : 2;
+
+		form = "no";
+		near = conf_nearest(own, name + used, length - used, CONF_FILE_ONLY);
+		if (near && near->kind != CONF_FLAG)
+			near = NULL;
+	}
 	conf_show(shown, sizeof shown, word, (size_t)(name - word) + length);
 	if (near)
-		return err_set(err, -EINVAL, "%s: unknown option, did you mean --%s?", shown,
-			       near->name);
+		return err_set(err, -EINVAL, "%s: unknown option, did you mean --%s%s?", shown,
+			       form, near->name);
 	return err_set(err, -EINVAL, "%s: unknown option, see --help", shown);
 }
 
@@ -156,14 +166,22 @@ const char *conf_cmdline_last(const struct conf_cmdline *line, const char *name)
 	return NULL;
 }
 
+/* Does the option with this number stand on the line before, too? */
+static bool given_before(const struct conf_cmdline *line, size_t number)
+{
+	for (size_t i = 0; i < number; i++)
+		if (line->items[i].index == line->items[number].index)
+			return true;
+	return false;
+}
+
 int conf_cmdline_apply(struct settings *settings, const struct conf_cmdline *line, struct err *err)
 {
-	bool begun[ARRAY_LEN(settings->where)] = {false}; /* lists: the first one replaces */
 	char where[64];
 
 	for (size_t i = 0; i < line->count; i++) {
 		size_t index = line->items[i].index;
-		bool append = index < ARRAY_LEN(begun) && begun[index];
+		bool append = given_before(line, i); /* lists: the first one replaces */
 		int rc = conf_set(settings, index, line->items[i].text, append, err);
 
 		snprintf(where, sizeof where, "--%s", conf_at(settings->own, index)->name);
@@ -173,8 +191,6 @@ int conf_cmdline_apply(struct settings *settings, const struct conf_cmdline *lin
 		}
 		if (conf_set_where(settings, index, where) < 0)
 			return err_set(err, -ENOMEM, "out of memory");
-		if (index < ARRAY_LEN(begun))
-			begun[index] = true;
 	}
 	return 0;
 }

@@ -15,21 +15,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CHUNK 65536     /* bytes read at a time */
-#define LABEL_BYTES 256 /* of a path in messages: what follows it must fit in too */
+#define CHUNK 65536 /* bytes read at a time */
 
 /* --------------------------------------------------------------------------------------- reading
  */
 
-/* The end of a path: its beginning is the part that people can do without in a message. */
-static void make_label(char *out, size_t room, const char *path)
+const char *conf_label(char out[CONF_LABEL_BYTES], const char *path)
 {
 	size_t length = strlen(path);
 
-	if (length < room)
-		snprintf(out, room, "%s", path);
+	if (length < CONF_LABEL_BYTES)
+		snprintf(out, CONF_LABEL_BYTES, "%s", path);
 	else
-		snprintf(out, room, "...%s", path + length - (room - sizeof "..."));
+		snprintf(out, CONF_LABEL_BYTES, "...%s",
+			 path + length - (CONF_LABEL_BYTES - sizeof "..."));
+	return out;
 }
 
 static const char *type_word(mode_t mode)
@@ -49,28 +49,26 @@ static const char *type_word(mode_t mode)
 	}
 }
 
-static int check_trust(int fd, const char *path, struct err *err)
+static int check_trust(int fd, const char *path, uid_t owner, struct stat *st, struct err *err)
 {
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
+	if (fstat(fd, st) < 0)
 		return err_sys(err, -errno, "%s", path);
-	if (!S_ISREG(st.st_mode))
+	if (!S_ISREG(st->st_mode))
 		return err_set(err, -EINVAL, "%s: found %s, expected a regular file", path,
-			       type_word(st.st_mode));
-	if (st.st_uid != 0 && st.st_uid != geteuid())
+			       type_word(st->st_mode));
+	if (st->st_uid != 0 && st->st_uid != owner)
 		return err_set(err, -EACCES,
 			       "%s: found owner %lld, expected root or the user that starts the "
 			       "server (%lld): run chown root %s",
-			       path, (long long)st.st_uid, (long long)geteuid(), path);
-	if (st.st_mode & (S_IWGRP | S_IWOTH))
+			       path, (long long)st->st_uid, (long long)owner, path);
+	if (st->st_mode & (S_IWGRP | S_IWOTH))
 		return err_set(err, -EACCES,
 			       "%s: found mode %04o, expected a file that neither group nor others "
 			       "can write: run chmod go-w %s",
-			       path, (unsigned)st.st_mode & 07777, path);
-	if (st.st_size > (off_t)VALUE_FILE_MAX)
+			       path, (unsigned)st->st_mode & 07777, path);
+	if (st->st_size > (off_t)VALUE_FILE_MAX)
 		return err_set(err, -EFBIG, "%s: found %lld bytes, expected at most %u", path,
-			       (long long)st.st_size, VALUE_FILE_MAX);
+			       (long long)st->st_size, VALUE_FILE_MAX);
 	return 0;
 }
 
@@ -100,11 +98,19 @@ static int read_all(int fd, struct buf *out, const char *path, struct err *err)
 
 int conf_read_file(struct buf *out, const char *path, struct err *err)
 {
-	char label[LABEL_BYTES];
+	struct stat st;
+
+	return conf_read_trusted(out, path, geteuid(), &st, err);
+}
+
+int conf_read_trusted(struct buf *out, const char *path, uid_t owner, struct stat *st,
+		      struct err *err)
+{
+	char label[CONF_LABEL_BYTES];
 	struct buf text;
 	int fd, rc;
 
-	make_label(label, sizeof label, path);
+	conf_label(label, path);
 	/* Not blocking: opening a FIFO would wait for a writer. No terminal of a device becomes
 	 * ours. A symbolic link is followed: what counts is the file that was opened. */
 	do
@@ -113,7 +119,7 @@ int conf_read_file(struct buf *out, const char *path, struct err *err)
 	if (fd < 0)
 		return err_sys(err, -errno, "%s", label);
 	buf_init(&text, VALUE_FILE_MAX + 2 * CHUNK);
-	rc = check_trust(fd, label, err);
+	rc = check_trust(fd, label, owner, st, err);
 	if (rc == 0)
 		rc = read_all(fd, &text, label, err);
 	close(fd);
@@ -135,6 +141,15 @@ struct file {
 	struct err *err;
 	bool *seen; /* by option index: given in this file */
 };
+
+/* Behind what was recorded. */
+static void add_words(struct err *err, const char *words)
+{
+	size_t used = err ? strlen(err->text) : 0;
+
+	if (err)
+		snprintf(err->text + used, sizeof err->text - used, "%s", words);
+}
 
 /* "FILE:LINE:COLUMN: " in front of what was recorded. */
 static int at(const struct file *file, const struct value *value, int rc)
@@ -194,13 +209,14 @@ static int unknown(const struct file *file, const char *key, const struct value 
 			near->name);
 	else
 		err_set(file->err, -EINVAL, "unknown key '%s'", shown);
-	return at(file, value, -EINVAL);
+	err_prefix(file->err, "%s:%d:%d: ", file->label, value->key_line, value->key_column);
+	return -EINVAL;
 }
 
 static int apply_key(const struct file *file, const char *key, const struct value *value)
 {
 	const struct conf_option *option;
-	char where[LABEL_BYTES + 32];
+	char where[CONF_LABEL_BYTES + 32];
 	size_t index;
 	int rc;
 
@@ -229,20 +245,48 @@ static int apply_key(const struct file *file, const char *key, const struct valu
 	return rc < 0 ? err_set(file->err, rc, "out of memory") : 0;
 }
 
-static int apply_root(const struct file *file, const struct value *root)
+/* The map of a service, or the top of the file, but for the services in it. */
+static int apply_map(const struct file *file, const struct value *map)
 {
 	int rc = 0;
 
-	if (root->kind == VALUE_UNDEF)
+	for (size_t i = 0; rc == 0 && i < map->count; i++)
+		if (strcmp(map->keys[i], CONF_SERVICES) != 0)
+			rc = apply_key(file, map->keys[i], map->items[i]);
+	return rc;
+}
+
+/* The service's own values come later and win over those at the top. */
+static int apply_section(const struct file *file, const struct value *root,
+			 const struct value *section)
+{
+	int rc = apply_map(file, root);
+
+	if (rc < 0 || !section)
+		return rc;
+	memset(file->seen, 0, conf_count(file->settings->own) * sizeof *file->seen);
+	return apply_map(file, section);
+}
+
+static int apply_root(const struct file *file, const struct value *root)
+{
+	const struct value *section, *culprit;
+	size_t index;
+	int rc;
+
+	if (root->kind == VALUE_UNDEF && !file->settings->section)
 		return 0; /* nothing but comments */
 	if (root->kind != VALUE_MAP) {
 		err_set(file->err, -EINVAL, "found %s, expected a map of options",
 			conf_kind_word(root));
 		return at(file, root, -EINVAL);
 	}
-	for (size_t i = 0; rc == 0 && i < root->count; i++)
-		rc = apply_key(file, root->keys[i], root->items[i]);
-	return rc;
+	rc = conf_find_section(root, file->settings->section, &section, &culprit, file->err);
+	if (rc == -ENOKEY && conf_find_key(file->settings->own, CONF_SERVICES, &index) == 0)
+		add_words(file->err, ", or --" CONF_SERVICES " FILE for all of them");
+	if (rc < 0)
+		return at_key(file, culprit, CONF_SERVICES, -EINVAL);
+	return apply_section(file, root, section);
 }
 
 static void warn(void *arg, int line, int column, const char *text)
@@ -265,25 +309,58 @@ static bool is_yaml(const char *path)
 	return false;
 }
 
+/* Is the first thing in it a key of YAML or JSON, "mode:" or {"mode": ? */
+static bool looks_like_yaml(const char *text)
+{
+	static const char word[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+	size_t length;
+
+	for (text += strspn(text, " \t\r\n"); *text == '#' || strncmp(text, "---", 3) == 0;
+	     text += strspn(text, " \t\r\n"))
+		text += strcspn(text, "\n");
+	if (*text == '{')
+		text += 1 + strspn(text + 1, " \t\r\n");
+	if (*text == '"' || *text == '\'')
+		text++;
+	length = strspn(text, word);
+	if (length && (text[length] == '"' || text[length] == '\''))
+		length++;
+	return length && text[length] == ':' && text[length + 1] != ':';
+}
+
+int conf_parse(struct value **out, const char *path, const char *text, size_t length,
+	       const struct value_warn *on_warning, struct err *err)
+{
+	int rc;
+
+	if (is_yaml(path))
+		return value_read_yaml(out, text, length, on_warning, err);
+	rc = value_read_perl(out, text, length, on_warning, err);
+	if (rc == -EINVAL && looks_like_yaml(text))
+		add_words(err, "; if this is YAML, its name must end in .yaml, .yml or .json");
+	return rc;
+}
+
 int conf_apply_text(struct settings *settings, const char *path, const char *text, size_t length,
 		    struct err *err)
 {
-	char label[LABEL_BYTES];
+	char label[CONF_LABEL_BYTES];
 	struct file file = {.settings = settings, .label = label, .err = err};
 	const struct value_warn on_warning = {warn, &file};
 	struct value *root = NULL;
 	int rc;
 
+	conf_label(label, path);
+	if (length == 0 && settings->section)
+		return err_set(err, -EINVAL, "%s: nothing in it, expected the key %s", label,
+			       CONF_SERVICES);
 	if (length == 0)
 		return 0;
-	make_label(label, sizeof label, path);
 	file.seen = calloc(conf_count(settings->own), sizeof *file.seen);
 	if (!file.seen)
 		return err_set(err, -ENOMEM, "out of memory");
-	if (is_yaml(path))
-		rc = value_read_yaml(&root, text, length, &on_warning, err);
-	else
-		rc = value_read_perl(&root, text, length, &on_warning, err);
+	rc = conf_parse(&root, path, text, length, &on_warning, err);
 	if (rc < 0)
 		err_prefix(err, "%s:%s", label, rc == -EINVAL ? "" : " ");
 	else

@@ -70,11 +70,20 @@ int conf_find_exact(const struct conf_own *own, const char *name, size_t length,
 	return -ENOENT;
 }
 
-/* Count what name may be short for; the last one goes to *out, all of them to list as "--a|--b". */
+/* Did programs have this option before us? The service's own count as such. */
+static bool is_older(const struct conf_option *option)
+{
+	return option->flags & CONF_ORIGINAL || option->group == CONF_OWN;
+}
+
+/*
+ * Count what name may be short for; the last one goes to *out, all of them to list as "--a|--b".
+ * What was unambiguous before we added options has to stay so: then it counts as one.
+ */
 static size_t find_short(const struct conf_own *own, const char *name, size_t length,
 			 struct conf_match *out, struct buf *list)
 {
-	size_t found = 0;
+	size_t found = 0, older = 0;
 
 	for (size_t i = 0; i < conf_count(own); i++) {
 		const struct conf_option *option = conf_at(own, i);
@@ -87,11 +96,13 @@ static size_t find_short(const struct conf_own *own, const char *name, size_t le
 				continue;
 			if (!matches(forms[form], option, name, length, false))
 				continue;
-			*out = (struct conf_match){i, form > 0};
+			older += is_older(option);
+			if (is_older(option) || older == 0)
+				*out = (struct conf_match){i, form > 0};
 			buf_addf(list, "%s--%s%s", found++ ? "|" : "", forms[form], option->name);
 		}
 	}
-	return found;
+	return older == 1 ? 1 : found;
 }
 
 int conf_find(const struct conf_own *own, const char *name, size_t length, struct conf_match *out,

@@ -16,10 +16,9 @@
 #define NAME_MAX_BYTES 40
 
 static const enum conf_kind kinds[] = {
-    [NETD_OPTION_FLAG] = CONF_FLAG,
-    [NETD_OPTION_STRING] = CONF_STRING,
-    [NETD_OPTION_INT] = CONF_NUMBER,
-    [NETD_OPTION_CHOICE] = CONF_CHOICE,
+    [NETD_OPTION_FLAG] = CONF_FLAG,  [NETD_OPTION_STRING] = CONF_STRING,
+    [NETD_OPTION_INT] = CONF_NUMBER, [NETD_OPTION_CHOICE] = CONF_CHOICE,
+    [NETD_OPTION_LIST] = CONF_LIST,
 };
 
 size_t conf_count(const struct conf_own *own)
@@ -34,13 +33,18 @@ const struct conf_option *conf_at(const struct conf_own *own, size_t index)
 	return &own->options[index - conf_option_count];
 }
 
+static bool may_be_empty(enum netd_option_type type)
+{
+	return type == NETD_OPTION_STRING || type == NETD_OPTION_LIST;
+}
+
 static struct conf_option make_row(const struct netd_option *option)
 {
 	bool any = option->min == 0 && option->max == 0;
 	struct conf_option row = {
 	    .name = option->name,
 	    .kind = kinds[option->type],
-	    .flags = option->type == NETD_OPTION_STRING ? CONF_EMPTY_OK : 0,
+	    .flags = may_be_empty(option->type) ? CONF_EMPTY_OK : 0,
 	    .group = CONF_OWN,
 	    .value = option->value,
 	    .help = option->help ? option->help : "",
@@ -115,7 +119,12 @@ static int set_default(struct conf_own *own, const struct netd_option *option, s
 		err_prefix(err, "service option '%s': default: ", option->name);
 		return rc;
 	}
-	rc = conf_own_keep(&own->values[own->count], &scalar);
+	if (row->kind == CONF_LIST) {
+		rc = strlist_add(&own->lists[own->count], scalar.text);
+		free(scalar.text);
+	} else {
+		rc = conf_own_keep(&own->values[own->count], &scalar);
+	}
 	return rc < 0 ? err_set(err, rc, "out of memory") : 0;
 }
 
@@ -158,9 +167,12 @@ int conf_own_new(struct conf_own **out, const struct netd_service *service, stru
 		return err_set(err, -ENOMEM, "out of memory");
 	own->options = calloc(n + 1, sizeof *own->options);
 	own->values = calloc(n + 1, sizeof *own->values);
+	own->lists = calloc(n + 1, sizeof *own->lists);
 	own->where = calloc(n + 1, sizeof *own->where);
 	own->texts = calloc(conf_option_count + n, sizeof *own->texts);
-	if (!own->options || !own->values || !own->where || !own->texts)
+	own->chosen = calloc(conf_option_count, sizeof *own->chosen);
+	if (!own->options || !own->values || !own->lists || !own->where || !own->texts ||
+	    !own->chosen)
 		rc = err_set(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; rc == 0 && i < n; i++)
 		rc = add(own, &service->options[i], err);
@@ -178,13 +190,18 @@ struct conf_own *conf_own_free(struct conf_own *own)
 		return NULL;
 	for (size_t i = 0; i < own->count; i++) {
 		free(own->values[i]);
+		strlist_finish(&own->lists[i]);
 		free(own->where[i]);
 	}
 	for (size_t i = 0; own->texts && i < conf_count(own); i++)
 		free(own->texts[i]);
+	for (size_t i = 0; own->chosen && i < conf_option_count; i++)
+		free(own->chosen[i]);
+	free(own->chosen);
 	free(own->texts);
 	free(own->where);
 	free(own->values);
+	free(own->lists);
 	free(own->options);
 	free(own);
 	return NULL;

@@ -80,6 +80,8 @@ static int read_pair(struct reader *reader, struct value *map)
 	if (rc == 0)
 		rc = read_value(reader, &item);
 	if (rc == 0) {
+		item->key_line = mark.line;
+		item->key_column = mark.column;
 		rc = value_map_put(map, key, item);
 		if (rc > 0)
 			perl_warn(&reader->lex, mark,

@@ -144,8 +144,11 @@ static int read_pair(struct yaml_source *source, struct value *map)
 		rc = yaml_source_next(source);
 	if (rc == 0)
 		rc = read_node(source, &item);
-	if (rc == 0 && value_map_add(map, key, item) < 0)
-		rc = yaml_source_fail_memory(source);
+	if (rc == 0) {
+		yaml_source_place(source, &mark, &item->key_line, &item->key_column);
+		if (value_map_add(map, key, item) < 0)
+			rc = yaml_source_fail_memory(source);
+	}
 	free(key);
 	return rc;
 }

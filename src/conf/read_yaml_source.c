@@ -87,6 +87,20 @@ static int fail_at(struct yaml_source *source, size_t at, const char *found, con
 		       words);
 }
 
+/* Is there a tab among the blanks that begin the line, at this mark? */
+static bool is_tab(const struct yaml_source *source, const yaml_mark_t *mark)
+{
+	const char *at = source->text, *end = source->text + source->length;
+
+	for (size_t i = 0; at && i < mark->line; i++) {
+		at = memchr(at, '\n', (size_t)(end - at));
+		at = at ? at + 1 : NULL;
+	}
+	for (size_t i = 0; at && at < end && i < mark->column && *at == ' '; i++)
+		at++;
+	return at && at < end && *at == '\t';
+}
+
 /* Tell what libyaml told. */
 static int fail_parser(struct yaml_source *source)
 {
@@ -97,6 +111,10 @@ static int fail_parser(struct yaml_source *source)
 		return yaml_source_fail_memory(source);
 	if (parser->error == YAML_READER_ERROR)
 		return fail_at(source, parser->problem_offset, "a byte that is no text: ", problem);
+	if (is_tab(source, &parser->problem_mark))
+		return yaml_source_fail(
+		    source, &parser->problem_mark,
+		    "found a tab, expected blanks: tabs indent nothing in YAML");
 	return yaml_source_fail(source, &parser->problem_mark, "%s%s%s",
 				parser->context ? parser->context : "", parser->context ? ": " : "",
 				problem);

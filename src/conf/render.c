@@ -24,6 +24,17 @@ int conf_add_seconds(struct buf *out, long long ms)
 	return rc;
 }
 
+int conf_add_rate(struct buf *out, long long per_hour)
+{
+	if (per_hour == 0)
+		return buf_addc(out, '0');
+	if (per_hour % 3600 == 0)
+		return buf_addf(out, "%lld/s", per_hour / 3600);
+	if (per_hour % 60 == 0)
+		return buf_addf(out, "%lld/m", per_hour / 60);
+	return buf_addf(out, "%lld/h", per_hour);
+}
+
 static int add_quoted(struct buf *out, const char *text)
 {
 	int rc = buf_addc(out, '\'');
@@ -82,6 +93,11 @@ static int add_value(struct buf *out, const struct settings *settings, size_t in
 	const char *text = NULL;
 	int rc;
 
+	if (option->kind == CONF_LIST) {
+		if (!conf_list(settings, index)->count)
+			return 0;
+		return add_list(out, conf_list(settings, index)) < 0 ? -ENOMEM : 1;
+	}
 	if (index >= conf_option_count) {
 		text = settings->own->values[index - conf_option_count];
 		return text ? (buf_adds(out, text) < 0 ? -ENOMEM : 1) : 0;
@@ -92,6 +108,8 @@ static int add_value(struct buf *out, const struct settings *settings, size_t in
 		break;
 	case CONF_NUMBER:
 	case CONF_SIZE:
+		if (*(const long long *)at < option->min)
+			return 0; /* nobody has given one */
 		rc = buf_addf(out, "%lld", *(const long long *)at);
 		break;
 	case CONF_MODE:
@@ -100,10 +118,8 @@ static int add_value(struct buf *out, const struct settings *settings, size_t in
 	case CONF_SECONDS:
 		rc = conf_add_seconds(out, *(const int64_t *)at);
 		break;
-	case CONF_LIST:
-		if (!((const struct strlist *)at)->count)
-			return 0;
-		rc = add_list(out, at);
+	case CONF_RATE:
+		rc = conf_add_rate(out, *(const long long *)at);
 		break;
 	case CONF_TREE:
 		if (!*(struct value *const *)at)
@@ -119,24 +135,47 @@ static int add_value(struct buf *out, const struct settings *settings, size_t in
 	return rc < 0 ? -ENOMEM : 1;
 }
 
+/* The text of a value in *to, in place of another. 0 or -ENOMEM. */
+static int keep_text(char **to, const struct settings *settings, size_t index, struct err *err)
+{
+	char *text = NULL;
+	struct buf buf;
+	int rc;
+
+	buf_init(&buf, TEXT_BYTES);
+	rc = add_value(&buf, settings, index);
+	if (rc > 0)
+		text = buf_steal(&buf);
+	buf_finish(&buf);
+	if (rc < 0 || (rc > 0 && !text))
+		return err_set(err, -ENOMEM, "out of memory");
+	free(*to);
+	*to = text;
+	return 0;
+}
+
 int conf_render(struct settings *settings, struct err *err)
 {
-	for (size_t i = 0; i < conf_count(settings->own); i++) {
-		char *text = NULL;
-		struct buf buf;
-		int rc;
+	int rc = 0;
 
-		buf_init(&buf, TEXT_BYTES);
-		rc = add_value(&buf, settings, i);
-		if (rc > 0)
-			text = buf_steal(&buf);
-		buf_finish(&buf);
-		if (rc < 0 || (rc > 0 && !text))
-			return err_set(err, -ENOMEM, "out of memory");
-		free(settings->own->texts[i]);
-		settings->own->texts[i] = text;
-	}
-	return 0;
+	for (size_t i = 0; rc == 0 && i < conf_count(settings->own); i++)
+		rc = keep_text(&settings->own->texts[i], settings, i, err);
+	return rc;
+}
+
+int conf_render_chosen(struct conf_own *own, const struct netd_config *config, struct err *err)
+{
+	struct settings chosen = {0};
+	struct err wrong;
+	int rc = conf_apply_defaults(&chosen, err);
+
+	if (rc == 0 && conf_apply_attributes(&chosen, config, &wrong) == -ENOMEM)
+		rc = err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; rc == 0 && i < conf_option_count; i++)
+		if (chosen.where[i])
+			rc = keep_text(&own->chosen[i], &chosen, i, err);
+	conf_finish(&chosen);
+	return rc;
 }
 
 int conf_describe(struct buf *out, const struct settings *settings)

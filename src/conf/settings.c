@@ -11,6 +11,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define THREAD_STACK (1 << 20)  /* bytes */
+#define FIBER_STACK (256 << 10) /* there are many of them: less of the address space */
+
 /* --------------------------------------------------------------------- what follows from the rest
  */
 
@@ -39,6 +42,9 @@ static int settle_defaults(struct settings *settings, struct err *err)
 
 	if (!settings->mode)
 		rc = set_text(&settings->mode, settings->childs > 0 ? "single" : "threads", err);
+	if (rc == 0 && settings->stack_size == 0)
+		settings->stack_size =
+		    strcmp(settings->mode, "fibers") == 0 ? FIBER_STACK : THREAD_STACK;
 	if (rc == 0 && !settings->proto)
 		rc = set_text(&settings->proto, settings->localpath ? "unix" : "tcp", err);
 	return rc;
@@ -77,13 +83,26 @@ static int settle_chroot(const struct settings *settings, struct err *err)
 	return rc < 0 ? blame(settings, "chroot", err, rc) : 0;
 }
 
-static int settle_address(const struct settings *settings, struct err *err)
+static int settle_section(struct settings *settings, struct err *err)
 {
-	if (settings->localport || settings->localpath || settings->bind.count || settings->explain)
+	char shown[CONF_SHOWN_BYTES];
+
+	if (!settings->section || settings->configfile)
 		return 0;
-	return err_set(err, -EINVAL,
-		       "no address to listen on: give --localport PORT, "
-		       "--localpath PATH or --bind ADDRESS");
+	conf_show(shown, sizeof shown, settings->section, strlen(settings->section));
+	err_set(err, -EINVAL, "found '%s' without a file, expected --configfile FILE too", shown);
+	free(settings->section); /* what is no service gives the server no name */
+	settings->section = NULL;
+	return blame(settings, "section", err, -EINVAL);
+}
+
+/* Elsewhere it stands for standard output, which is no place for a log. */
+static int settle_logfile(const struct settings *settings, struct err *err)
+{
+	if (!settings->logfile || strcmp(settings->logfile, "-") != 0)
+		return 0;
+	err_set(err, -EINVAL, "found '-', expected STDERR for standard error, or a file as in ./-");
+	return blame(settings, "logfile", err, -EINVAL);
 }
 
 static int settle(struct settings *settings, struct err *err)
@@ -94,12 +113,14 @@ static int settle(struct settings *settings, struct err *err)
 		free(settings->pidfile);
 		settings->pidfile = NULL;
 	}
-	if (rc < 0 || settings->help || settings->version)
+	if (rc < 0 || settings->help || settings->version || settings->completion)
 		return rc;
-	rc = settle_proto(settings, err);
+	rc = settle_section(settings, err);
 	if (rc == 0)
-		rc = settle_chroot(settings, err);
-	return rc < 0 ? rc : settle_address(settings, err);
+		rc = settle_logfile(settings, err);
+	if (rc == 0)
+		rc = settle_proto(settings, err);
+	return rc < 0 ? rc : settle_chroot(settings, err);
 }
 
 /* ---------------------------------------------------------------------------------------- loading
@@ -117,11 +138,16 @@ static int apply_sources(struct settings *settings, const struct netd_config *co
 			 const struct conf_cmdline *line, struct err *err)
 {
 	const char *file = conf_cmdline_last(line, "configfile");
+	const char *section = conf_cmdline_last(line, "section");
 	int rc;
 
-	if (asked(line, "help") || asked(line, "version"))
+	if (asked(line, "help") || asked(line, "version") || conf_cmdline_last(line, "completion"))
 		return 0;
 	rc = conf_apply_attributes(settings, config, err);
+	if (rc < 0)
+		return rc;
+	if (section)
+		rc = conf_set_section(settings, section, err);
 	if (rc < 0)
 		return rc;
 	if (!file)
@@ -143,6 +169,8 @@ int conf_load(struct settings *out, const struct netd_service *service,
 	rc = conf_cmdline_parse(&line, out->own, argc, argv, err);
 	if (rc == 0)
 		rc = conf_apply_defaults(out, err);
+	if (rc == 0 && asked(&line, "help"))
+		rc = conf_render_chosen(out->own, config, err);
 	if (rc == 0)
 		rc = apply_sources(out, config, &line, err);
 	if (rc == 0)
@@ -177,6 +205,7 @@ static void finish_value(struct settings *settings, const struct conf_option *op
 	case CONF_SIZE:
 	case CONF_MODE:
 	case CONF_SECONDS:
+	case CONF_RATE:
 		break;
 	}
 }
@@ -204,6 +233,19 @@ const char *conf_where(const struct settings *settings, const char *name)
 		where = index < conf_option_count ? settings->where[index]
 						  : settings->own->where[index - conf_option_count];
 	return where ? where : "default";
+}
+
+const char *conf_get_item(const struct settings *settings, const char *name, size_t item)
+{
+	const struct strlist *list;
+	size_t index;
+
+	if (!settings->own || conf_find_key(settings->own, name, &index) < 0)
+		return NULL;
+	if (conf_at(settings->own, index)->kind != CONF_LIST)
+		return item == 0 ? settings->own->texts[index] : NULL;
+	list = conf_list(settings, index);
+	return item < list->count ? list->items[item] : NULL;
 }
 
 const char *conf_get(const struct settings *settings, const char *name)

@@ -20,6 +20,7 @@ enum conf_kind {
 	CONF_SIZE,    /* the same in bytes, "64K", "1M", "1G" */
 	CONF_MODE,    /* the same as octal text; const char * */
 	CONF_SECONDS, /* int64_t milliseconds; min, max in seconds; double, 0 default */
+	CONF_RATE,    /* long long times per hour, as "N/s", "N/m", "N/h"; const char * */
 	CONF_STRING,  /* char * of at most max bytes (0: any length); const char * */
 	CONF_PATH,    /* likewise */
 	CONF_PORT,    /* char *: a number or a known service name; const char * */
@@ -45,6 +46,7 @@ enum conf_flags {
 	CONF_LINE_ONLY = 1, /* command line (and perhaps attribute), no key of the config file */
 	CONF_FILE_ONLY = 2, /* config file and attribute, not on the command line */
 	CONF_EMPTY_OK = 4,  /* the empty text is a value */
+	CONF_ORIGINAL = 8,  /* an option of Net::Daemon: abbreviations of it stay what they were */
 };
 
 struct conf_option {
@@ -67,7 +69,8 @@ struct conf_option {
 extern const struct conf_option conf_options[];
 extern const size_t conf_option_count; /* at most ARRAY_LEN(settings.where) */
 
-/* A checked value: number for CONF_FLAG, NUMBER, SIZE, MODE, SECONDS (ms); text for the rest. */
+/* A checked value: number for CONF_FLAG, NUMBER, SIZE, MODE, SECONDS (ms), RATE (per hour); text
+ * for the rest. */
 struct conf_scalar {
 	long long number;
 	char *text; /* owned */
@@ -77,9 +80,12 @@ struct conf_scalar {
 struct conf_own {
 	struct conf_option *options; /* names and texts are borrowed from the service */
 	size_t count;
-	char **values; /* count: checked text; NULL: none */
-	char **where;  /* count: who set it; NULL: default */
+	char **values;         /* count: checked text; NULL: none, and for lists */
+	struct strlist *lists; /* count: those of kind CONF_LIST */
+	char **where;          /* count: who set it; NULL: default */
 	char **texts;  /* conf_option_count + count: what conf_get() gives, made by conf_render() */
+	char **chosen; /* conf_option_count: the program's own defaults, made by
+			* conf_render_chosen(), for --help only; NULL: it leaves the table's */
 };
 
 /* ------------------------------------------------------------------------------------ own.c, rows
@@ -107,7 +113,8 @@ struct conf_match {
 };
 
 /* A command-line name of this length, without dashes: exact, negated, or an abbreviation that means
- * one option only. 0, -ENOENT (unknown, err not set), -EINVAL with err (ambiguous). */
+ * one option only, or only one of those that Net::Daemon and the service have. 0, -ENOENT (unknown,
+ * err not set), -EINVAL with err (ambiguous). */
 int conf_find(const struct conf_own *own, const char *name, size_t length, struct conf_match *out,
 	      struct err *err);
 
@@ -160,6 +167,9 @@ int conf_set_tree(struct settings *settings, size_t index, const struct value *v
 /* What a value of a tree is, in words: "a list". */
 const char *conf_kind_word(const struct value *value);
 
+/* The values of a list option. */
+const struct strlist *conf_list(const struct settings *settings, size_t index);
+
 /* Empty a list option. */
 void conf_clear_list(struct settings *settings, size_t index);
 
@@ -193,10 +203,35 @@ void conf_cmdline_finish(struct conf_cmdline *line);
 const char *conf_cmdline_last(const struct conf_cmdline *line, const char *name);
 int conf_cmdline_apply(struct settings *settings, const struct conf_cmdline *line, struct err *err);
 
-/* Read a config file and keep its values; and the same for a text that came from path. */
+/* Read a config file and keep its values, if settings->section is set those of that service; and
+ * the same for a text that came from path. */
 int conf_apply_file(struct settings *settings, const char *path, struct err *err);
 int conf_apply_text(struct settings *settings, const char *path, const char *text, size_t length,
 		    struct err *err);
+
+/* ------------------------------------------------------------------- sections.c, several services
+ */
+
+/* The key of a config file under which the services stand. */
+#define CONF_SERVICES "services"
+
+/* Note which of them is wanted, before the file is read. Returns as conf_set(). */
+int conf_set_section(struct settings *settings, const char *name, struct err *err);
+
+/* Find the service name in the tree of a config file; name NULL: the file must not have any, *out
+ * is NULL then, or -ENOKEY. Returns 0, or -EINVAL; with err, and in *culprit the value that is
+ * wrong. */
+int conf_find_section(const struct value *root, const char *name, const struct value **out,
+		      const struct value **culprit, struct err *err);
+
+/* Take a text, ended by NUL, apart: as YAML or Perl data by the ending of path. Failure: err
+ * "LINE:COLUMN: ...". */
+int conf_parse(struct value **out, const char *path, const char *text, size_t length,
+	       const struct value_warn *on_warning, struct err *err);
+
+/* The end of a path: its beginning is the part that people can do without in a message. */
+#define CONF_LABEL_BYTES 256 /* of a path in messages: what follows it must fit in too */
+const char *conf_label(char out[CONF_LABEL_BYTES], const char *path);
 
 /* ------------------------------------------------------------------------- render.c, value to text
  */
@@ -204,7 +239,14 @@ int conf_apply_text(struct settings *settings, const char *path, const char *tex
 /* Make the texts that conf_get() gives. 0 or -ENOMEM. */
 int conf_render(struct settings *settings, struct err *err);
 
+/* Make the texts of the defaults that a program sets by attributes (config may be NULL). From a
+ * wrong one on the table's stand: --help is needed most when nothing else works. 0 or -ENOMEM. */
+int conf_render_chosen(struct conf_own *own, const struct netd_config *config, struct err *err);
+
 /* Milliseconds as seconds: "30", "0.25". */
 int conf_add_seconds(struct buf *out, long long ms);
+
+/* Times per hour as "50/s", "30/m", "100/h"; 0 as "0". */
+int conf_add_rate(struct buf *out, long long per_hour);
 
 #endif

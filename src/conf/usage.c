@@ -1,7 +1,8 @@
 /*
  * usage.c - the option table for people: --help, --version, and the OPTIONS section of the manual
  * page. What a row says about itself (choices, default) is added to its help text here, so that it
- * cannot say anything else than the parser does. Failure: no memory, or no room in the buffer.
+ * cannot say anything else than the parser does; --help has the defaults that the program itself
+ * sets, the page those of the table. Failure: no memory, or no room in the buffer.
  */
 #include "conf/table.h"
 
@@ -13,6 +14,7 @@
 #define INDENT 26        /* where help texts begin */
 #define LABEL_BYTES 256  /* of "--name ARGUMENT"; own arguments may be long */
 #define TEXT_BYTES 65536 /* of a help text with choices and default */
+#define VALUE_BYTES 400  /* of a default; a program's own rules may be long */
 
 static const char *const titles[CONF_GROUPS] = {
     [CONF_LISTENING] = "Listening",     [CONF_ACCESS] = "Access",
@@ -31,9 +33,14 @@ static bool on_by_default(const struct conf_option *option)
 	return option->kind == CONF_FLAG && option->value && strcmp(option->value, "1") == 0;
 }
 
-/* What holds when nobody gives a value, in words; NULL: nothing to tell. */
-static const char *default_words(const struct conf_option *option)
+/* What holds when nobody gives a value, in words; NULL: nothing to tell. chosen: what the program
+ * itself sets, NULL: nothing. */
+static const char *default_words(const struct conf_option *option, const char *chosen)
 {
+	if (chosen && option->kind == CONF_FLAG)
+		return strcmp(chosen, "1") == 0 ? "on" : "off";
+	if (chosen)
+		return chosen;
 	if (option->otherwise)
 		return option->otherwise;
 	if (option->kind == CONF_FLAG)
@@ -42,9 +49,11 @@ static const char *default_words(const struct conf_option *option)
 }
 
 /* What the row knows beside its help text: "(a, b or c; default: b)". */
-static int add_extras(struct buf *out, const struct conf_option *option, const char *before)
+static int add_extras(struct buf *out, const struct conf_option *option, const char *chosen,
+		      const char *before)
 {
-	const char *fallback = default_words(option);
+	const char *fallback = default_words(option, chosen);
+	char shown[VALUE_BYTES];
 	int rc;
 
 	if (!option->choices && !fallback)
@@ -53,19 +62,20 @@ static int add_extras(struct buf *out, const struct conf_option *option, const c
 	if (rc == 0 && option->choices)
 		rc = conf_words(out, option->choices);
 	if (rc == 0 && fallback)
-		rc = buf_addf(out, "%sdefault: %s", option->choices ? "; " : "", fallback);
+		rc = buf_addf(out, "%sdefault: %s", option->choices ? "; " : "",
+			      conf_show(shown, sizeof shown, fallback, strlen(fallback)));
 	return rc < 0 ? rc : buf_addc(out, ')');
 }
 
 /* The help text, and the extras within its last sentence. */
-static int add_help(struct buf *out, const struct conf_option *option)
+static int add_help(struct buf *out, const struct conf_option *option, const char *chosen)
 {
 	size_t length = strlen(option->help);
 	bool stop = length && option->help[length - 1] == '.';
 	int rc = buf_add(out, option->help, length - stop);
 
 	if (rc == 0)
-		rc = add_extras(out, option, length ? " (" : "(");
+		rc = add_extras(out, option, chosen, length ? " (" : "(");
 	return rc == 0 && stop ? buf_addc(out, '.') : rc;
 }
 
@@ -106,19 +116,20 @@ static int add_wrapped(struct buf *out, const char *text, size_t column)
 	return rc < 0 ? rc : buf_addc(out, '\n');
 }
 
-static int add_usage_row(struct buf *out, const struct conf_option *option)
+static int add_usage_row(struct buf *out, const struct conf_option *option, const char *chosen)
 {
+	bool on = on_by_default(option) || (option->kind == CONF_FLAG && chosen && *chosen == '1');
 	char label[LABEL_BYTES];
 	struct buf text;
 	int rc;
 
 	snprintf(label, sizeof label, "  %s%s%s%s%s", option->flags & CONF_FILE_ONLY ? "" : "--",
-		 on_by_default(option) ? "[no]" : "", option->name, option->argument ? " " : "",
+		 on ? "[no]" : "", option->name, option->argument ? " " : "",
 		 option->argument ? option->argument : "");
 	buf_init(&text, TEXT_BYTES);
 	rc = buf_adds(out, label);
 	if (rc == 0)
-		rc = add_help(&text, option);
+		rc = add_help(&text, option, chosen);
 	if (rc == 0)
 		rc = add_wrapped(out, buf_text(&text), strlen(label));
 	buf_finish(&text);
@@ -142,28 +153,25 @@ static int add_usage_group(struct buf *out, const struct conf_own *own, enum con
 			rc = buf_addf(out, "\n%s:\n", titles[group]);
 		begun = true;
 		if (rc == 0)
-			rc = add_usage_row(out, option);
+			rc = add_usage_row(out, option,
+					   i < conf_option_count ? own->chosen[i] : NULL);
 	}
 	return rc;
 }
 
-int conf_usage(struct buf *out, const struct netd_service *service)
+int conf_usage(struct buf *out, const struct netd_service *service, const struct settings *settings)
 {
 	const char *name = name_of(service);
-	struct conf_own *own = NULL;
-	int rc = conf_own_new(&own, service, NULL);
+	int rc = buf_addf(out, "Usage: %s [options]\n", name);
 
-	if (rc == 0)
-		rc = buf_addf(out, "Usage: %s [options]\n", name);
 	if (rc == 0 && service->summary)
 		rc = buf_addf(out, "%s\n", service->summary);
 	for (int group = 0; rc == 0 && group < CONF_GROUPS; group++)
-		rc = add_usage_group(out, own, (enum conf_group)group, name);
+		rc = add_usage_group(out, settings->own, (enum conf_group)group, name);
 	if (rc == 0)
 		rc = buf_adds(out, "\nNames may be shortened as long as they stay unambiguous. The "
 				   "config file takes\nthe same names; netdaemon.conf(5) "
 				   "describes it.\n");
-	conf_own_free(own);
 	return rc;
 }
 
@@ -235,7 +243,7 @@ static int add_mdoc_row(struct buf *out, const struct conf_option *option)
 		rc = buf_addf(out, ".It Fl -%s\n", option->name);
 	buf_init(&text, TEXT_BYTES);
 	if (rc == 0)
-		rc = add_help(&text, option);
+		rc = add_help(&text, option, NULL);
 	if (rc == 0)
 		rc = add_mdoc_text(out, buf_text(&text));
 	buf_finish(&text);

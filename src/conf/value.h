@@ -16,7 +16,9 @@ enum value_kind {
 
 struct value {
 	enum value_kind kind;
-	int line, column;     /* from 1; where the value begins */
+	int line, column; /* from 1; where the value begins */
+	int key_line;     /* where its key begins; 0: it is in no map of a file */
+	int key_column;
 	char *text;           /* VALUE_SCALAR: owned, NUL-ended, holds no NUL inside */
 	char **keys;          /* VALUE_MAP: owned */
 	struct value **items; /* VALUE_LIST, VALUE_MAP: owned */

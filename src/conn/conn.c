@@ -14,23 +14,31 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CONN_ALIGN ((size_t)4096) /* a page */
-
-static struct netd_conn *conn_alloc(const struct conn_env *env, uint64_t id)
+/* Where the limits are, if there are any: behind everything else. */
+static size_t limits_offset(const struct io_lending *lending)
 {
-	struct netd_conn *conn = env->spare ? *env->spare : NULL;
+	const size_t size =
+	    lending ? offsetof(struct netd_conn, first_input) : sizeof(struct netd_conn);
+	const size_t align = _Alignof(struct conn_limited);
 
-	if (conn)
-		*env->spare = NULL;
-	else if (env->spare) /* used again and again: on as few pages as can be, see mode/fork.c */
-		conn =
-		    aligned_alloc(CONN_ALIGN, (sizeof *conn + CONN_ALIGN - 1) & ~(CONN_ALIGN - 1));
-	else
-		conn = malloc(sizeof *conn);
+	return (size + align - 1) / align * align;
+}
+
+static struct netd_conn *conn_alloc(const struct conn_env *env, const struct conn_memory *memory,
+				    uint64_t id)
+{
+	const struct io_lending *lending = io_get_ops()->lending;
+	const size_t head = offsetof(struct netd_conn, first_input);
+	size_t size =
+	    limits_offset(lending) + (conn_has_limits(env) ? sizeof(struct conn_limited) : 0);
+	struct netd_conn *conn = memory ? memory->take(memory->arg, size) : malloc(size);
+
 	if (!conn)
 		return NULL;
-	memset(conn, 0, offsetof(struct netd_conn, first_input));
+	memset(conn, 0, head);
 	conn->env = env;
+	conn->memory = memory;
+	conn->lending = lending;
 	conn->id = id;
 	conn->io.fd = -1;
 	conn->deadline = NETD_NEVER;
@@ -38,10 +46,10 @@ static struct netd_conn *conn_alloc(const struct conn_env *env, uint64_t id)
 	return conn;
 }
 
-int conn_new(struct netd_conn **out, const struct conn_env *env, int fd,
-	     const struct sockaddr_storage *address, socklen_t size, uint64_t id)
+int conn_new(struct netd_conn **out, const struct conn_env *env, const struct conn_memory *memory,
+	     int fd, const struct sockaddr_storage *address, socklen_t size, uint64_t id)
 {
-	struct netd_conn *conn = conn_alloc(env, id);
+	struct netd_conn *conn = conn_alloc(env, memory, id);
 
 	if (!conn) {
 		close(fd);
@@ -58,7 +66,7 @@ int conn_new(struct netd_conn **out, const struct conn_env *env, int fd,
 int conn_new_over(struct netd_conn **out, const struct conn_env *env, struct layer *top)
 {
 	struct sockaddr_storage local = {.ss_family = AF_UNIX};
-	struct netd_conn *conn = conn_alloc(env, 1);
+	struct netd_conn *conn = conn_alloc(env, NULL, 1);
 
 	if (!conn)
 		return -ENOMEM;
@@ -66,6 +74,26 @@ int conn_new_over(struct netd_conn **out, const struct conn_env *env, struct lay
 	conn_set_peer(conn, &local, sizeof local.ss_family);
 	*out = conn;
 	return 0;
+}
+
+/* What the rules file says by now, which is read anew if it has changed. */
+static void take_rules(struct netd_conn *conn)
+{
+	const struct conn_env *env = conn->env;
+	struct err words;
+	int rc = access_refresh(env->access, &words);
+
+	if (rc != 0)
+		log_write(env->log, rc < 0 ? NETD_ERR : NETD_NOTICE, NULL, "rules: %s", words.text);
+	conn->lines = access_hold(env->access);
+}
+
+void conn_accepted(struct netd_conn *conn)
+{
+	take_rules(conn);
+	if (conn_has_limits(conn->env))
+		conn_limit(conn, (struct conn_limited *)(void *)((char *)conn +
+								 limits_offset(conn->lending)));
 }
 
 struct netd_conn *conn_free(struct netd_conn *conn)
@@ -79,16 +107,16 @@ struct netd_conn *conn_free(struct netd_conn *conn)
 		layer->ops->close(layer);
 		layer = below;
 	}
+	conn_free_input(conn);
+	conn_free_output(conn);
 	if (conn->io.fd >= 0)
-		close(conn->io.fd);
-	if (conn->in.data != conn->first_input)
-		free(conn->in.data);
-	if (conn->out.data != conn->first_output)
-		free(conn->out.data);
-	if (conn->verdict)
-		free(conn->verdict);
-	if (conn->env->spare && !*conn->env->spare)
-		*conn->env->spare = conn;
+		io_get_ops()->close(&conn->io);
+	access_release(conn->lines);
+	free(conn->local);
+	free(conn->name);
+	free(conn->err);
+	if (conn->memory)
+		conn->memory->give(conn->memory->arg, conn);
 	else
 		free(conn);
 	return NULL;
@@ -107,12 +135,25 @@ static const char *error_words(int code)
 	}
 }
 
+int conn_failed(struct netd_conn *conn, int code, const struct err *words)
+{
+	if (!conn->err)
+		conn->err = malloc(sizeof *conn->err);
+	if (conn->err)
+		*conn->err = *words;
+	conn->failure = code;
+	return code;
+}
+
 int conn_fail(struct netd_conn *conn, int code, const char *doing)
 {
-	/* The system has time-outs of its own, with the same name. */
-	if (code == -ETIMEDOUT && conn->deadline != NETD_NEVER && clock_ms() >= conn->deadline)
-		return err_set(&conn->err, code, "%s: the deadline passed", doing);
-	return err_set(&conn->err, code, "%s: %s", doing, error_words(code));
+	struct err words;
+
+	if (code == -ETIMEDOUT)
+		conn_timeout_words(conn, doing, &words);
+	else
+		err_set(&words, code, "%s: %s", doing, error_words(code));
+	return conn_failed(conn, code, &words);
 }
 
 int conn_guard(struct netd_conn *conn, int (*fn)(struct netd_conn *conn))
@@ -135,26 +176,28 @@ int conn_guard(struct netd_conn *conn, int (*fn)(struct netd_conn *conn))
 static bool refused_by_rules(struct netd_conn *conn)
 {
 	const struct conn_env *env = conn->env;
+	struct access_verdict verdict = {0};
 
 	if (access_count(env->access) < 0)
 		return false; /* no rules at all: open */
-	conn->verdict = calloc(1, sizeof *conn->verdict);
-	if (!conn->verdict) {
-		netd_error(conn, "refused: no memory to check the access rules");
-		return true;
-	}
-	access_check(env->access, &conn->peer, env->resolver, conn->verdict);
-	if (!conn->verdict->allowed)
-		netd_error(conn, "access not permitted: %s", conn->verdict->why);
-	return !conn->verdict->allowed;
+	access_admit(env->access, conn->lines, &conn->peer, env->resolver, &verdict);
+	conn->rule = verdict.rule;
+	conn->client = verdict.keys;
+	conn->client_env = verdict.env;
+	if (verdict.name[0])
+		conn->name = strdup(verdict.name); /* none: as if it were not confirmed */
+	if (!verdict.allowed) /* of a file that is broken, take_rules() tells once for all */
+		netd_log(conn, verdict.unusable ? NETD_DEBUG : NETD_ERR, "access not permitted: %s",
+			 verdict.why);
+	return !verdict.allowed;
 }
 
 /* Why a callback returned rc: the words of the call that failed, when it was that one. Many return
  * -1 for any failure. */
 static const char *end_words(const struct netd_conn *conn, int rc)
 {
-	if (conn->err.code == rc || (rc == -1 && conn->err.code))
-		return conn->err.text;
+	if (conn->failure == rc || (rc == -1 && conn->failure))
+		return netd_conn_error(conn);
 	return rc == -1 ? "-1 was returned" : error_words(rc);
 }
 
@@ -162,7 +205,7 @@ static const char *end_words(const struct netd_conn *conn, int rc)
 static enum netd_level end_level(const struct netd_conn *conn, int rc)
 {
 	if (rc == -1)
-		rc = conn->err.code;
+		rc = conn->failure;
 	return rc == -ECONNRESET || rc == -EPIPE || rc == -ECANCELED ? NETD_INFO : NETD_ERR;
 }
 
@@ -174,6 +217,8 @@ static enum conn_end call_service(struct netd_conn *conn)
 
 	if (service->open) {
 		rc = conn_guard(conn, service->open);
+		if (conn_ended_by_limit(conn, rc))
+			return CONN_SERVED;
 		if (rc < 0) {
 			if (rc != CONN_FATAL) /* netd_fatal() has logged */
 				netd_error(conn, "set-up failed: %s", end_words(conn, rc));
@@ -182,6 +227,8 @@ static enum conn_end call_service(struct netd_conn *conn)
 	}
 	if (service->accept) {
 		rc = conn_guard(conn, service->accept);
+		if (conn_ended_by_limit(conn, rc))
+			return CONN_SERVED;
 		if (rc <= 0) {
 			if (rc != CONN_FATAL)
 				netd_error(conn, "refused by the service");
@@ -190,7 +237,7 @@ static enum conn_end call_service(struct netd_conn *conn)
 	}
 	netd_debug(conn, "accepted");
 	rc = conn_guard(conn, service->run);
-	if (rc >= 0)
+	if (rc >= 0 || conn_ended_by_limit(conn, rc))
 		return CONN_SERVED;
 	if (rc != CONN_FATAL)
 		netd_log(conn, end_level(conn, rc), "ended in error: %s", end_words(conn, rc));
@@ -217,7 +264,7 @@ enum conn_end conn_serve(struct netd_conn *conn)
 	else
 		end = call_service(conn);
 	conn_unwind(conn);
-	if (netd_flush(conn) == 0 && conn->out.data) /* an answer that may be on its way */
+	if (netd_flush(conn) == 0 && conn->out.begun) /* an answer that may be on its way */
 		conn_linger(conn);
 	count_end(conn, end);
 	netd_debug(conn, "ended");

@@ -30,64 +30,148 @@ static void consume(struct conn_input *in, size_t n)
 		in->start = in->end = in->scanned = 0;
 }
 
+/* Is the input in the connection's first buffer? */
+static bool is_inside(const struct netd_conn *conn)
+{
+	return !conn->lending && conn->in.data == conn->first_input;
+}
+
+void conn_free_input(struct netd_conn *conn)
+{
+	struct conn_input *in = &conn->in;
+
+	if (in->lent)
+		conn->lending->give_back(in->data);
+	else if (!is_inside(conn))
+		free(in->data);
+	in->data = NULL;
+	in->lent = false;
+	in->start = in->end = in->scanned = in->size = 0;
+}
+
+/* The rest of a loan, a line that is not complete, goes to a buffer of our own. */
+static int keep_loan(struct netd_conn *conn)
+{
+	struct conn_input *in = &conn->in;
+	size_t rest = held(in), size = rest * 4 > CONN_FIRST_BUFFER ? rest * 4 : CONN_FIRST_BUFFER;
+	char *data = malloc(size);
+
+	if (!data)
+		return -ENOMEM;
+	memcpy(data, in->data + in->start, rest);
+	conn->lending->give_back(in->data);
+	in->data = data;
+	in->size = size;
+	in->start = 0;
+	in->end = rest;
+	in->lent = false;
+	return 0;
+}
+
 /* Room for at least one more byte behind end, and a spare one for netd_chomp(). */
 static int make_room(struct netd_conn *conn)
 {
 	struct conn_input *in = &conn->in;
-	bool inside = in->data == conn->first_input;
+	bool inside = is_inside(conn);
 	size_t size;
 	char *data;
 
-	if (!in->data) {
+	if (in->lent)
+		return keep_loan(conn);
+	if (!in->data && !conn->lending) {
 		in->data = conn->first_input;
 		in->size = sizeof conn->first_input;
 		return 0;
 	}
 	if (in->end + 1 < in->size)
 		return 0;
-	if (in->start > 0) {
+	if (in->data && in->start > 0) {
 		memmove(in->data, in->data + in->start, held(in));
 		in->end -= in->start;
 		in->start = 0;
 		return 0;
 	}
-	size = in->size * 4;
+	size = in->size ? in->size * 4 : CONN_FIRST_BUFFER;
 	if (size > INPUT_LAST)
 		size = INPUT_LAST; /* nobody asks for more than a byte beyond NETD_LINE_MAX */
 	data = realloc(inside ? NULL : in->data, size);
 	if (!data)
 		return -ENOMEM;
 	if (inside)
-		memcpy(data, in->data, in->end);
+		memcpy(data, conn->first_input, in->end);
 	in->data = data;
 	in->size = size;
 	return 0;
 }
 
-/* One read from the layers; the peer gets our output before we wait for its input. */
-static ssize_t read_layers(struct netd_conn *conn, void *data, size_t size)
+/* The peer gets our output before we wait for its input. 1: now read; 0: the end was seen. */
+static int before_read(struct netd_conn *conn)
 {
-	ssize_t n;
 	int rc;
 
 	if (conn->in.eof)
 		return 0;
-	rc = conn->out.used ? netd_flush(conn) : 0; /* a closed output does not end the input */
-	if (rc < 0)
-		return rc;
-	n = conn->top->ops->read(conn->top, data, size, conn->deadline);
+	rc = conn->out.used ? conn_post(conn) : 0; /* a closed output does not end the input */
+	return rc < 0 ? rc : 1;
+}
+
+static int64_t read_deadline(struct netd_conn *conn)
+{
+	return conn->in.silent ? conn_first_deadline(conn) : conn->deadline;
+}
+
+static ssize_t after_read(struct netd_conn *conn, ssize_t n)
+{
+	if (n == -ETIMEDOUT)
+		conn_timed_out(conn, conn->in.silent);
+	if (n < 0)
+		return conn_fail(conn, (int)n, "read");
+	conn->in.silent = false;
 	if (n == 0)
 		conn->in.eof = true;
-	return n < 0 ? conn_fail(conn, (int)n, "read") : n;
+	return n;
+}
+
+/* One read from the layers. */
+static ssize_t read_layers(struct netd_conn *conn, void *data, size_t size)
+{
+	int rc = before_read(conn);
+
+	if (rc <= 0)
+		return rc;
+	return after_read(conn, conn->top->ops->read(conn->top, data, size, read_deadline(conn)));
+}
+
+/* With nothing in the buffer, nor a buffer: input where it lies. */
+static ssize_t borrow(struct netd_conn *conn)
+{
+	struct conn_input *in = &conn->in;
+	ssize_t n = before_read(conn);
+
+	if (n <= 0)
+		return n;
+	n = conn->lending->lend(&conn->io, &in->data, read_deadline(conn));
+	if (n > 0) {
+		in->lent = true;
+		in->end = (size_t)n;
+		in->size = (size_t)n + 1;
+	}
+	return after_read(conn, n);
 }
 
 /* Add input to the buffer. Returns bytes added, 0 at the end, -errno. */
 static ssize_t fill(struct netd_conn *conn)
 {
 	struct conn_input *in = &conn->in;
-	int rc = make_room(conn);
 	ssize_t n;
+	int rc;
 
+	if (conn->lending && held(in) == 0) {
+		conn_free_input(conn); /* whoever waits holds none */
+		if (conn->top == &conn->socket)
+			return borrow(conn);
+	}
+	rc = make_room(conn);
 	if (rc < 0)
 		return conn_fail(conn, rc, "read");
 	n = read_layers(conn, in->data + in->end, in->size - in->end - 1);
@@ -145,8 +229,11 @@ ssize_t netd_read(struct netd_conn *conn, void *buffer, size_t size)
 	if (n <= 0)
 		return n;
 	if (held(in) == 0) {
-		if (size >= READ_DIRECT)
-			return read_layers(conn, buffer, size); /* no copy for large reads */
+		if (size >= READ_DIRECT) { /* no copy for large reads */
+			if (conn->lending)
+				conn_free_input(conn);
+			return read_layers(conn, buffer, size);
+		}
 		n = fill(conn);
 		if (n <= 0)
 			return n;

@@ -11,10 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define OUTPUT_SIZE 16384   /* gathered before it is sent */
-#define FILE_CHUNK 65536    /* netd_sendfile() without help from the kernel */
-#define LINGER_MS 1000      /* for input that is still coming when we close */
-#define LINGER_BYTES 262144 /* of it that we read */
+#define OUTPUT_SIZE IO_BUFFER /* gathered before it is sent */
+#define FILE_CHUNK 65536      /* netd_sendfile() without help from the kernel */
+#define LINGER_MS 1000        /* for input that is still coming when we close */
+#define LINGER_BYTES 262144   /* of it that we read */
 
 static int fail_output(struct netd_conn *conn, int code)
 {
@@ -39,17 +39,64 @@ static int send_now(struct netd_conn *conn, const void *data, size_t size)
 	if (out->used + size == 0)
 		return 0;
 	n = conn->top->ops->write(conn->top, iov + first, size ? 2 - first : 1, conn->deadline);
+	if (conn->lending)
+		conn_free_output(conn); /* whoever waits holds none */
 	if (n < 0)
 		return fail_output(conn, (int)n);
 	out->used = 0;
+	out->begun = true;
 	return 0;
+}
+
+void conn_free_output(struct netd_conn *conn)
+{
+	struct conn_output *out = &conn->out;
+
+	if (conn->lending && out->data)
+		conn->lending->drop_buffer(out->data);
+	else if (out->data != conn->first_output)
+		free(out->data);
+	out->data = NULL;
+	out->used = out->size = 0;
+}
+
+int conn_post(struct netd_conn *conn)
+{
+	struct conn_output *out = &conn->out;
+	char *data = out->data;
+	size_t used = out->used;
+	int rc;
+
+	if (!conn->lending || conn->top != &conn->socket || out->error)
+		return netd_flush(conn);
+	out->data = NULL;
+	out->used = out->size = 0;
+	out->begun = true;
+	rc = conn->lending->post(&conn->io, data, used, conn->deadline);
+	if (rc < 0)
+		return fail_output(conn, rc);
+	if (rc > 0)
+		out->posted = true;
+	return 0;
+}
+
+/* What was posted has gone, or failed. */
+static int wait_posted(struct netd_conn *conn)
+{
+	struct iovec none = {NULL, 0};
+	ssize_t rc = io_get_ops()->send(&conn->io, &none, 0, conn->deadline);
+
+	conn->out.posted = false;
+	return rc < 0 ? fail_output(conn, (int)rc) : 0;
 }
 
 int netd_flush(struct netd_conn *conn)
 {
 	if (conn->out.error)
 		return conn_fail(conn, conn->out.error, "write");
-	return conn->out.used ? send_now(conn, NULL, 0) : 0;
+	if (conn->out.used)
+		return send_now(conn, NULL, 0);
+	return conn->out.posted ? wait_posted(conn) : 0;
 }
 
 /* The first buffer, or the full one once more than that is gathered. 0 or -errno. */
@@ -60,16 +107,17 @@ static int make_buffer(struct netd_conn *conn, size_t more)
 
 	if (out->error)
 		return conn_fail(conn, out->error, "write");
-	if (!out->data) {
+	if (!out->data && !conn->lending) {
 		out->data = conn->first_output;
 		out->size = sizeof conn->first_output;
 	}
-	if (out->size == OUTPUT_SIZE || more <= out->size - out->used)
+	if (out->size == OUTPUT_SIZE || (out->data && more <= out->size - out->used))
 		return 0;
-	data = malloc(OUTPUT_SIZE);
+	data = conn->lending ? conn->lending->take_buffer() : malloc(OUTPUT_SIZE);
 	if (!data)
 		return fail_output(conn, -ENOMEM);
-	memcpy(data, out->data, out->used);
+	if (out->data) /* the first buffer */
+		memcpy(data, out->data, out->used);
 	out->data = data;
 	out->size = OUTPUT_SIZE;
 	return 0;
@@ -80,6 +128,11 @@ ssize_t netd_write(struct netd_conn *conn, const void *data, size_t size)
 	struct conn_output *out = &conn->out;
 	int rc;
 
+	if (size > 0 && size <= out->size - out->used && !out->error) { /* as usual */
+		memcpy(out->data + out->used, data, size);
+		out->used += size;
+		return (ssize_t)size;
+	}
 	if (size > SSIZE_MAX)
 		return conn_fail(conn, -EINVAL, "write");
 	rc = make_buffer(conn, size);
@@ -95,34 +148,58 @@ ssize_t netd_write(struct netd_conn *conn, const void *data, size_t size)
 	return rc < 0 ? rc : (ssize_t)size;
 }
 
+/* Formatting takes much stack. */
+struct formatting {
+	char *to;
+	size_t room;
+	const char *format;
+	va_list *args;
+	int length; /* as vsnprintf(3) gives it */
+};
+
+static void format_text(void *arg)
+{
+	struct formatting *work = arg;
+	/* By a pointer: compilers want to see the format, which was checked where it was given. */
+	int (*const print)(char *, size_t, const char *, va_list) = vsnprintf;
+
+	// NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it was, by va_copy()
+	work->length = print(work->to, work->room, work->format, *work->args);
+}
+
+static int format_aside(char *to, size_t room, const char *format, va_list args)
+{
+	va_list copy;
+	struct formatting work = {.to = to, .room = room, .format = format, .args = &copy};
+
+	va_copy(copy, args);
+	io_get_ops()->aside(format_text, &work);
+	va_end(copy);
+	return work.length;
+}
+
 ssize_t netd_vprintf(struct netd_conn *conn, const char *format, va_list args)
 {
 	struct conn_output *out = &conn->out;
-	va_list again;
 	char *text;
 	ssize_t rc = make_buffer(conn, 0);
 	int n;
 
 	if (rc < 0)
 		return rc;
-	va_copy(again, args);
-	n = vsnprintf(out->data + out->used, out->size - out->used, format, args);
-	if (n < 0) {
-		rc = conn_fail(conn, -EINVAL, "printf");
-	} else if ((size_t)n < out->size - out->used) {
+	n = format_aside(out->data + out->used, out->size - out->used, format, args);
+	if (n < 0)
+		return conn_fail(conn, -EINVAL, "printf");
+	if ((size_t)n < out->size - out->used) {
 		out->used += (size_t)n; /* formatted in place */
-		rc = n;
-	} else {
-		text = malloc((size_t)n + 1);
-		if (text) {
-			vsnprintf(text, (size_t)n + 1, format, again);
-			rc = netd_write(conn, text, (size_t)n);
-			free(text);
-		} else {
-			rc = conn_fail(conn, -ENOMEM, "printf");
-		}
+		return n;
 	}
-	va_end(again);
+	text = malloc((size_t)n + 1);
+	if (!text)
+		return conn_fail(conn, -ENOMEM, "printf");
+	format_aside(text, (size_t)n + 1, format, args);
+	rc = netd_write(conn, text, (size_t)n);
+	free(text);
 	return rc;
 }
 
@@ -203,11 +280,6 @@ int netd_shutdown(struct netd_conn *conn)
 		return conn_fail(conn, rc, "shutdown");
 	conn->out.error = -EPIPE; /* whatever is written now has nowhere to go */
 	return 0;
-}
-
-void netd_set_deadline(struct netd_conn *conn, int64_t deadline)
-{
-	conn->deadline = deadline;
 }
 
 void conn_linger(struct netd_conn *conn)

@@ -36,6 +36,29 @@ static void set_unix_peer(struct netd_conn *conn)
 		 conn->peer_pid);
 }
 
+/* "HOST:PORT" or "[HOST]:PORT", by hand: it is done for every connection. */
+static void set_text(struct netd_conn *conn, bool brackets)
+{
+	char digits[8];
+	size_t n = strlen(conn->host), count = 0;
+	unsigned port = (unsigned)conn->peer_port;
+	char *to = conn->text;
+
+	if (brackets)
+		*to++ = '[';
+	memcpy(to, conn->host, n);
+	to += n;
+	if (brackets)
+		*to++ = ']';
+	*to++ = ':';
+	do
+		digits[count++] = (char)('0' + port % 10);
+	while (port /= 10);
+	while (count > 0)
+		*to++ = digits[--count];
+	*to = '\0';
+}
+
 void conn_set_peer(struct netd_conn *conn, const struct sockaddr_storage *address, socklen_t size)
 {
 	access_peer_from(&conn->peer, address);
@@ -45,8 +68,7 @@ void conn_set_peer(struct netd_conn *conn, const struct sockaddr_storage *addres
 		return;
 	}
 	access_peer_text(&conn->peer, conn->host);
-	snprintf(conn->text, sizeof conn->text, conn->peer.family == AF_INET6 ? "[%s]:%d" : "%s:%d",
-		 conn->host, conn->peer_port);
+	set_text(conn, conn->peer.family == AF_INET6);
 }
 
 uint64_t netd_conn_id(const struct netd_conn *conn)
@@ -61,7 +83,9 @@ struct netd_server *netd_conn_server(const struct netd_conn *conn)
 
 const char *netd_conn_error(const struct netd_conn *conn)
 {
-	return conn->err.text;
+	if (conn->err)
+		return conn->err->text;
+	return conn->failure ? strerror(-conn->failure) : "";
 }
 
 const char *netd_peer_host(const struct netd_conn *conn)
@@ -83,7 +107,7 @@ const char *netd_peer_name(const struct netd_conn *conn)
 {
 	if (conn->peer.family == AF_UNIX) /* "localhost" is for the rules only */
 		return NULL;
-	return conn->verdict && conn->verdict->name[0] ? conn->verdict->name : NULL;
+	return conn->name;
 }
 
 int netd_peer_cred(const struct netd_conn *conn, struct netd_cred *cred)
@@ -96,14 +120,25 @@ int netd_peer_cred(const struct netd_conn *conn, struct netd_cred *cred)
 
 const char *netd_client_get(const struct netd_conn *conn, const char *key)
 {
-	const struct value *value = conn->verdict ? value_get(conn->verdict->keys, key) : NULL;
+	const struct value *value = conn->client ? value_get(conn->client, key) : NULL;
 
 	return value && value->kind == VALUE_SCALAR ? value->text : NULL;
 }
 
+int netd_client_env(const struct netd_conn *conn, int index, const char **name, const char **value)
+{
+	const struct value *env = conn->client_env;
+
+	if (!env || index < 0 || (size_t)index >= env->count)
+		return 0;
+	*name = env->keys[index];
+	*value = env->items[index]->text;
+	return 1;
+}
+
 int netd_client_rule(const struct netd_conn *conn)
 {
-	return conn->verdict ? conn->verdict->rule : 0;
+	return conn->rule;
 }
 
 void netd_set_data(struct netd_conn *conn, void *data)
@@ -118,5 +153,7 @@ void *netd_data(const struct netd_conn *conn)
 
 int netd_fd(struct netd_conn *conn)
 {
+	if (conn->io.fd >= 0 && !conn->io.exposed)
+		io_get_ops()->expose(&conn->io);
 	return conn->io.fd;
 }

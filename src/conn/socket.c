@@ -27,13 +27,25 @@ static int socket_shutdown(struct layer *layer)
 }
 
 /* sendfile(2) on a blocking socket could wait past a deadline or a stop: ask for room first. */
-static int wait_writable(int fd, int64_t deadline)
+static int wait_writable(struct io_handle *handle, int64_t deadline)
 {
-	struct netd_pollfd ready = {.fd = fd, .events = NETD_OUT};
-	int rc = io_get_ops()->poll(&ready, 1, deadline);
+	struct io_wait wait = io_wait_begin(handle, NETD_OUT, deadline);
+	struct netd_pollfd ready = {.fd = handle->fd, .events = NETD_OUT};
+	int rc;
 
+	do
+		rc = io_get_ops()->poll(&ready, 1, wait.until);
+	while (rc == 0 && !io_wait_over(handle, &wait));
 	if (rc == 0)
 		return -ETIMEDOUT;
+	return rc < 0 ? rc : 0;
+}
+
+/* A peer that reads as fast as we send would never make us wait. */
+static int let_others_run(void)
+{
+	int rc = io_get_ops()->poll(NULL, 0, 0);
+
 	return rc < 0 ? rc : 0;
 }
 
@@ -52,13 +64,17 @@ static int64_t socket_sendfile(struct layer *layer, int file, int64_t offset, in
 		ssize_t n = late ? -ETIMEDOUT : os_sendfile(fd, file, &position, chunk);
 
 		if (n == -EAGAIN || n == -EINTR)
-			rc = wait_writable(fd, deadline);
+			rc = wait_writable(&conn_of(layer)->io, deadline);
 		else if (n < 0)
 			rc = (int)n;
 		else if (n == 0)
 			break; /* the file is shorter */
 		else
+			rc = let_others_run();
+		if (n > 0) {
+			io_moved(&conn_of(layer)->io);
 			total += n;
+		}
 	}
 	os_set_nonblocking(fd, false);
 	return rc < 0 ? rc : total;

@@ -8,11 +8,35 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* A log line takes much stack. */
+struct saying {
+	struct netd_conn *conn;
+	enum netd_level level;
+	const char *format;
+	va_list *args;
+};
+
+static void say(void *arg)
+{
+	struct saying *line = arg;
+	struct log_context context = {.conn = line->conn->id, .peer = line->conn->text};
+	/* By a pointer: compilers want to see the format, which was checked where it was given. */
+	void (*const write)(struct log *, enum netd_level, const struct log_context *, const char *,
+			    va_list) = log_vwrite;
+
+	write(line->conn->env->log, line->level, &context, line->format, *line->args);
+}
+
 void netd_vlog(struct netd_conn *conn, enum netd_level level, const char *format, va_list args)
 {
-	struct log_context context = {.conn = conn->id, .peer = conn->text};
+	va_list copy;
+	struct saying line = {.conn = conn, .level = level, .format = format, .args = &copy};
 
-	log_vwrite(conn->env->log, level, &context, format, args);
+	if (!log_wants(conn->env->log, level))
+		return;
+	va_copy(copy, args);
+	io_get_ops()->aside(say, &line);
+	va_end(copy);
 }
 
 void netd_log(struct netd_conn *conn, enum netd_level level, const char *format, ...)

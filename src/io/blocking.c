@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define POLL_ON_STACK 8 /* descriptors of netd_poll() that need no allocation */
 #define LOOK_MS 100     /* a peer that never makes us wait can hide a stop for so long */
@@ -61,11 +62,16 @@ static int poll_interruptible(struct pollfd *fds, size_t count, int64_t deadline
 	}
 }
 
-static int wait_for(int fd, short events, int64_t deadline)
+static int wait_for(struct io_handle *handle, short events, int64_t deadline)
 {
-	struct pollfd fds[2] = {{.fd = fd, .events = events}};
-	int rc = poll_interruptible(fds, 1, deadline);
+	struct io_wait wait = io_wait_begin(handle, events, deadline);
+	int rc;
 
+	do {
+		struct pollfd fds[2] = {{.fd = handle->fd, .events = events}};
+
+		rc = poll_interruptible(fds, 1, wait.until);
+	} while (rc == 0 && !io_wait_over(handle, &wait));
 	if (rc == 0)
 		return -ETIMEDOUT;
 	return rc < 0 ? rc : 0;
@@ -86,11 +92,12 @@ static int without_waiting(struct io_handle *handle, int64_t now)
 }
 
 /*
- * How the next system call may wait: 0, by itself, where neither a deadline nor a stop would be
+ * How the next system call may wait: 0, by itself, where neither a limit nor a stop would be
  * missed; else MSG_DONTWAIT, and poll after it. -ETIMEDOUT, -ECANCELED: the wait is over already.
  */
 static int call_flags(struct io_handle *handle, int64_t deadline)
 {
+	bool limited = io_is_limited(handle);
 	int64_t now;
 
 	if (deadline != NETD_NEVER) {
@@ -98,14 +105,14 @@ static int call_flags(struct io_handle *handle, int64_t deadline)
 		return now >= deadline ? -ETIMEDOUT : without_waiting(handle, now);
 	}
 	if (handle->cut || !interrupt_exists())
-		return 0;
-	if (interrupt_repeats() && interrupt_deadline() == NETD_NEVER)
+		return limited ? MSG_DONTWAIT : 0;
+	if (!limited && interrupt_repeats() && interrupt_deadline() == NETD_NEVER)
 		return interrupt_check();
-	return without_waiting(handle, clock_ms());
+	return without_waiting(handle, clock_coarse_ms());
 }
 
 /* What a failed recv or send means: 0 try again, or -errno. */
-static int after_failure(const struct io_handle *handle, short events, int64_t deadline)
+static int after_failure(struct io_handle *handle, short events, int64_t deadline)
 {
 	int error, rc;
 
@@ -113,7 +120,7 @@ static int after_failure(const struct io_handle *handle, short events, int64_t d
 	case EINTR:
 		return interrupt_eintr();
 	case EAGAIN:
-		return wait_for(handle->fd, events, deadline);
+		return wait_for(handle, events, deadline);
 	default:
 		error = -errno;
 		/* A socket that a stop has shut down fails in ways of its own. */
@@ -132,8 +139,10 @@ static ssize_t blocking_recv(struct io_handle *handle, void *data, size_t size, 
 		if (flags < 0)
 			return flags;
 		n = recv(handle->fd, data, size, flags);
-		if (n > 0 || (n == 0 && size == 0))
+		if (n > 0 || (n == 0 && size == 0)) {
+			io_moved(handle);
 			return n;
+		}
 		if (n == 0) /* the end, or the socket was cut by a stop */
 			return handle->cut ? interrupt_check() : 0;
 		rc = after_failure(handle, POLLIN, deadline);
@@ -159,6 +168,7 @@ static ssize_t blocking_send(struct io_handle *handle, struct iovec *iov, int co
 		if (n >= 0) {
 			total += n;
 			io_advance(&iov, &count, (size_t)n);
+			io_moved(handle);
 			continue;
 		}
 		rc = after_failure(handle, POLLOUT, deadline);
@@ -196,10 +206,29 @@ static int blocking_offload(int (*fn)(void *arg), void *arg)
 	return fn(arg);
 }
 
+static void blocking_aside(void (*fn)(void *arg), void *arg)
+{
+	fn(arg);
+}
+
+static void blocking_expose(struct io_handle *handle)
+{
+	handle->exposed = true; /* nothing is ever read ahead here */
+}
+
+static void blocking_close(struct io_handle *handle)
+{
+	close(handle->fd);
+	handle->fd = -1;
+}
+
 const struct io_ops io_blocking = {
     .name = "blocking",
     .recv = blocking_recv,
     .send = blocking_send,
     .poll = blocking_poll,
     .offload = blocking_offload,
+    .aside = blocking_aside,
+    .expose = blocking_expose,
+    .close = blocking_close,
 };

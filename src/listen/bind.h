@@ -8,6 +8,7 @@
 #include "listen/listen.h"
 
 #include <netdb.h>
+#include <sys/types.h>
 
 /* The address as it was asked for: "tcp:*:80", "tcp:[::1]:80", "unix:/run/x". */
 #define ADDRESS_WORDS_MAX (sizeof(struct address) + 16)
@@ -20,6 +21,9 @@ void address_words(const struct address *address, char out[ADDRESS_WORDS_MAX]);
  */
 int address_resolve(const struct address *address, bool passive, struct addrinfo **out,
 		    struct err *err);
+
+/* "a regular file", "a FIFO" ... for what is no socket. */
+const char *file_kind_words(mode_t mode);
 
 /* Add a copy of item. 0 or -ENOMEM. */
 int listeners_add(struct listeners *listeners, const struct listener *item);

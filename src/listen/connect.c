@@ -5,11 +5,14 @@
  * Failure modes: the addresses of a host are tried in turn, each with its share of the time left,
  * so that one that does not answer leaves time for the next; the words are about the last one. A
  * Unix socket whose queue is full is tried again until the deadline: there is no event for it.
- * The look-up of a name blocks as long as the system's resolver does, whatever the deadline.
+ * The look-up of a name takes as long as the system's resolver does, whatever the deadline; it
+ * holds up this handler only.
  */
 #include "listen/bind.h"
+#include "netdaemon.h"
 #include "os/os.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -136,6 +139,28 @@ static int connect_tcp(const struct addrinfo *list, const struct connector *conn
 	return rc;
 }
 
+struct look_up {
+	const struct address *address;
+	struct addrinfo **list;
+	struct err *err;
+	bool ran;
+};
+
+static bool is_numeric(const char *host)
+{
+	uint8_t scrap[sizeof(struct in6_addr)];
+
+	return inet_pton(AF_INET, host, scrap) == 1 || inet_pton(AF_INET6, host, scrap) == 1;
+}
+
+static int look_up(void *arg)
+{
+	struct look_up *want = arg;
+
+	want->ran = true;
+	return address_resolve(want->address, false, want->list, want->err);
+}
+
 int address_connect(const struct address *address, const struct connector *connector,
 		    int64_t deadline, struct err *err)
 {
@@ -146,7 +171,12 @@ int address_connect(const struct address *address, const struct connector *conne
 	if (address->kind == ADDRESS_UNIX) {
 		rc = connect_unix(address, connector, deadline);
 	} else {
-		rc = address_resolve(address, false, &list, err);
+		struct look_up want = {.address = address, .list = &list, .err = err};
+
+		/* Only a name takes time. */
+		rc = is_numeric(address->host) ? look_up(&want) : netd_offload(look_up, &want);
+		if (rc < 0 && !want.ran)
+			err_sys(err, rc, "cannot look up %s", address->host);
 		if (rc < 0)
 			return rc;
 		rc = connect_tcp(list, connector, deadline);

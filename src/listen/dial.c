@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int wait_writable(int fd, int64_t deadline)
 {
@@ -33,19 +34,20 @@ int netd_dial(struct netd_conn *conn, const char *text, int64_t deadline, struct
 	socklen_t size = sizeof peer;
 	struct netd_conn *dialled = NULL;
 	struct address address;
-	int rc = address_parse(&address, text, &conn->err);
+	struct err words = {0};
+	int rc = address_parse(&address, text, &words);
 	int fd;
 
 	if (rc < 0)
-		return rc;
-	fd = address_connect(&address, &connector, deadline, &conn->err);
+		return conn_failed(conn, rc, &words);
+	fd = address_connect(&address, &connector, deadline, &words);
 	if (fd < 0)
-		return fd;
+		return conn_failed(conn, fd, &words);
 	if (getpeername(fd, (struct sockaddr *)&peer, &size) < 0)
 		size = 0; /* gone again: the first read will tell */
 	if (address.kind == ADDRESS_UNIX)
 		peer.ss_family = AF_UNIX;
-	rc = conn_new(&dialled, conn->env, fd, &peer, size, conn->id);
+	rc = conn_new(&dialled, conn->env, NULL, fd, &peer, size, conn->id);
 	if (rc == 0)
 		rc = netd_defer(conn, hang_up, dialled);
 	if (rc < 0) {
@@ -71,10 +73,12 @@ const char *netd_local_text(struct netd_conn *conn)
 {
 	struct sockaddr_storage local = {0};
 	socklen_t size = sizeof local;
+	char text[128];
 
-	if (conn->local[0] || conn->io.fd < 0)
-		return conn->local;
-	if (getsockname(conn->io.fd, (struct sockaddr *)&local, &size) == 0)
-		address_text(&local, size, conn->local);
-	return conn->local;
+	if (!conn->local && conn->io.fd >= 0 &&
+	    getsockname(conn->io.fd, (struct sockaddr *)&local, &size) == 0) {
+		address_text(&local, size, text);
+		conn->local = strdup(text);
+	}
+	return conn->local ? conn->local : "";
 }

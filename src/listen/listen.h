@@ -41,6 +41,8 @@ struct listener {
 	char text[ADDRESS_TEXT_MAX]; /* as really bound (port 0 resolved) */
 	char path[108];              /* unix: the path to remove; "": nothing to remove */
 	uint64_t dev, ino;           /* unix: the file we made, so that only ours is removed */
+	bool inherited;              /* handed down: see inherit.h */
+	int number;                  /* inherited: the descriptor it came as */
 };
 
 struct listeners {

@@ -55,6 +55,37 @@ int listeners_add(struct listeners *listeners, const struct listener *item)
 	return 0;
 }
 
+/* The listener that is in the way of an address of the same server; NULL: it is somebody else's. */
+static const struct listener *in_the_way(const struct listeners *listeners,
+					 const struct address *address, const char *words)
+{
+	for (size_t i = 0; i < listeners->count; i++) {
+		const struct listener *item = &listeners->items[i];
+		const char *port = strrchr(item->text, ':');
+		bool everywhere = !*address->host || strncmp(item->text, "tcp:*:", 6) == 0;
+
+		if (item->kind == ADDRESS_TCP && address->kind == ADDRESS_TCP &&
+		    ((everywhere && strcmp(port + 1, address->port) == 0) ||
+		     strcmp(item->text, words) == 0))
+			return item;
+	}
+	return NULL;
+}
+
+/* "another process listens there" would send people on a search. */
+static int taken(const struct listeners *listeners, const struct address *address, struct err *err)
+{
+	char words[ADDRESS_WORDS_MAX];
+	const struct listener *own;
+
+	address_words(address, words);
+	own = in_the_way(listeners, address, words);
+	if (!own)
+		return -EADDRINUSE;
+	return err_set(err, -EADDRINUSE, "%s: %s (this server listens there already: %s)", words,
+		       strerror(EADDRINUSE), own->text);
+}
+
 int listener_open(struct listeners *listeners, const struct address *address,
 		  const struct listen_config *config, struct err *err)
 {
@@ -64,6 +95,8 @@ int listener_open(struct listeners *listeners, const struct address *address,
 
 	rc =
 	    (address->kind == ADDRESS_UNIX ? unix_listen : tcp_listen)(&made, address, config, err);
+	if (rc == -EADDRINUSE)
+		rc = taken(listeners, address, err);
 	if (rc < 0)
 		goto undo;
 	items = realloc(listeners->items, (listeners->count + made.count) * sizeof *items);

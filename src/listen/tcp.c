@@ -15,7 +15,11 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#define BIND_TRIES 6
+#define BIND_PAUSE_MS 10
 
 /* How often another port is tried when the system's choice is taken on a second address. */
 #define FREE_PORT_TRIES 16
@@ -24,8 +28,14 @@
 struct target {
 	struct sockaddr_storage sa;
 	socklen_t size;
-	bool dual; /* IPv6 socket that takes IPv4 as well */
+	bool dual;    /* IPv6 socket that takes IPv4 as well */
+	bool patient; /* the port must be this one: wait for it a moment */
 };
+
+static bool port_is_fixed(const struct address *address)
+{
+	return strcmp(address->port, "0") != 0;
+}
 
 static in_port_t *port_of(struct sockaddr_storage *sa)
 {
@@ -54,10 +64,25 @@ static int set_options(int fd, const struct target *target)
 	return os_set_nonblocking(fd, true);
 }
 
+/*
+ * A server that was killed while the kernel still had requests of its ring gives its port back some
+ * milliseconds later: whoever takes its place at once waits for that.
+ */
+static int bind_patiently(int fd, const struct target *target)
+{
+	const struct timespec pause = {.tv_nsec = BIND_PAUSE_MS * 1000000L};
+
+	for (int tries = target->patient ? BIND_TRIES : 1;; nanosleep(&pause, NULL)) {
+		if (bind(fd, (const void *)&target->sa, target->size) == 0)
+			return 0;
+		if (errno != EADDRINUSE || --tries == 0)
+			return -errno;
+	}
+}
+
 /* Bind and listen; the port that was chosen stands in target->sa after it. */
 static int open_target(struct target *target, int backlog)
 {
-	const struct sockaddr *sa = (const void *)&target->sa;
 	int fd = os_socket(target->sa.ss_family, SOCK_STREAM, 0);
 	int rc;
 
@@ -66,7 +91,10 @@ static int open_target(struct target *target, int backlog)
 	rc = set_options(fd, target);
 	if (rc < 0)
 		goto fail;
-	if (bind(fd, sa, target->size) < 0 || listen(fd, backlog) < 0 ||
+	rc = bind_patiently(fd, target);
+	if (rc < 0)
+		goto fail;
+	if (listen(fd, backlog) < 0 ||
 	    getsockname(fd, (struct sockaddr *)&target->sa, &target->size) < 0) {
 		rc = -errno;
 		goto fail;
@@ -112,7 +140,8 @@ static bool ipv6_is_off(const struct target *target, int code)
 static int open_wildcard(struct listeners *out, const struct address *address,
 			 const struct addrinfo *list, int backlog, struct err *err)
 {
-	struct target target = {.size = sizeof(struct sockaddr_in6), .dual = true};
+	struct target target = {
+	    .size = sizeof(struct sockaddr_in6), .dual = true, .patient = port_is_fixed(address)};
 	char words[ADDRESS_WORDS_MAX];
 	in_port_t port;
 	int rc;
@@ -145,7 +174,7 @@ static bool is_repeated(const struct addrinfo *list, const struct addrinfo *item
 	return false;
 }
 
-static int open_each(struct listeners *out, const struct addrinfo *list, int backlog,
+static int open_each(struct listeners *out, const struct addrinfo *list, bool patient, int backlog,
 		     struct err *err)
 {
 	struct target target;
@@ -157,7 +186,7 @@ static int open_each(struct listeners *out, const struct addrinfo *list, int bac
 	for (const struct addrinfo *item = list; item; item = item->ai_next) {
 		if (is_repeated(list, item))
 			continue;
-		target = (struct target){.size = item->ai_addrlen};
+		target = (struct target){.size = item->ai_addrlen, .patient = patient};
 		memcpy(&target.sa, item->ai_addr, item->ai_addrlen);
 		if (port)
 			*port_of(&target.sa) = port;
@@ -178,7 +207,6 @@ static int open_each(struct listeners *out, const struct addrinfo *list, int bac
 int tcp_listen(struct listeners *out, const struct address *address,
 	       const struct listen_config *config, struct err *err)
 {
-	bool any_port = strcmp(address->port, "0") == 0;
 	struct addrinfo *list = NULL;
 	int rc = address_resolve(address, true, &list, err);
 
@@ -186,10 +214,10 @@ int tcp_listen(struct listeners *out, const struct address *address,
 		return rc;
 	for (int tries = 0; tries < FREE_PORT_TRIES; tries++) {
 		if (*address->host)
-			rc = open_each(out, list, config->backlog, err);
+			rc = open_each(out, list, port_is_fixed(address), config->backlog, err);
 		else
 			rc = open_wildcard(out, address, list, config->backlog, err);
-		if (rc != -EADDRINUSE || !any_port)
+		if (rc != -EADDRINUSE || port_is_fixed(address))
 			break;
 		listeners_finish(out);
 	}

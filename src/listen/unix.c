@@ -27,7 +27,7 @@ static const struct file_kind {
     {S_IFIFO, "a FIFO"},         {S_IFCHR, "a device"},        {S_IFBLK, "a device"},
 };
 
-static const char *kind_words(mode_t mode)
+const char *file_kind_words(mode_t mode)
 {
 	for (size_t i = 0; i < ARRAY_LEN(file_kinds); i++)
 		if (file_kinds[i].type == (mode & S_IFMT))
@@ -120,7 +120,7 @@ static int clear_path(const char *path, struct err *err)
 		return err_set(err, -EEXIST,
 			       "unix:%s: %s is in the way and is left alone: choose another path "
 			       "or remove it yourself",
-			       path, kind_words(st.st_mode));
+			       path, file_kind_words(st.st_mode));
 	if (st.st_uid != geteuid() && geteuid() != 0)
 		return err_set(err, -EPERM,
 			       "unix:%s: the socket there belongs to user %ju and is left alone",

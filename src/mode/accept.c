@@ -1,22 +1,30 @@
 /*
  * accept.c - taking connections from the listeners, and keeping those that cannot be started yet.
  *
- * Failure modes: out of descriptors, memory, threads or processes: pause, one log line per 5 s, go
- * on by itself; an accepted connection that could not be started is kept, not dropped. At
- * --max-connections the queue of the kernel holds the rest. Before the listeners close, whoever the
- * kernel has let in is taken out of its queue, so that a stop cuts nobody off at the door.
+ * Failure modes: out of descriptors, memory, threads or processes: for a moment nobody more is
+ * served than now, but the next as soon as one has ended; one log line per 5 s, go on by itself; an
+ * accepted connection that could not be started is kept, not dropped. At --max-connections and
+ * --accept-rate the queue of the kernel holds the rest; a source that has too many already is
+ * turned away, the others are not (admit.h). Before the listeners close, whoever the kernel has let
+ * in is taken out of its queue, so that a stop cuts nobody off at the door.
  */
 #include "mode/accept.h"
 
+#include "mode/admit.h"
 #include "os/os.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PAUSE_MS 100         /* after running out of something */
 #define SHORTAGE_LOG_MS 5000 /* between log lines about it */
 #define ACCEPT_BATCH 16      /* connections taken in a row before anything else gets a turn */
+#define WAY_MS 3             /* how long a less busy worker has to take what has come */
+#define SLACK 4        /* connections more than the least busy worker has that do not count ... */
+#define SLACK_SHARE 16 /* ... and this part of its own */
 
 bool accept_at_limit(const struct worker *worker)
 {
@@ -27,20 +35,69 @@ bool accept_at_limit(const struct worker *worker)
 
 bool accept_paused(const struct worker *worker)
 {
-	return worker->paused_until != 0 && clock_ms() < worker->paused_until;
+	return worker->paused_until != 0 && worker_active(worker) >= worker->paused_active &&
+	       clock_ms() < worker->paused_until;
+}
+
+static bool rate_reached(const struct worker *worker)
+{
+	return worker->rate_until != 0 && clock_ms() < worker->rate_until;
 }
 
 bool accept_possible(const struct worker *worker)
 {
 	return life_phase(worker->life) == PHASE_SERVE && !worker->waiting &&
-	       !accept_paused(worker) && !accept_at_limit(worker);
+	       !accept_paused(worker) && !rate_reached(worker) && !accept_at_limit(worker) &&
+	       (!worker->gave_way || clock_ms() >= worker->way_until);
 }
 
-static void pause_accepting(struct worker *worker, int error, const char *what)
+/* Without a look at the clock where there is no such moment. */
+static bool is_over(int64_t moment)
+{
+	return moment != NETD_NEVER && clock_ms() >= moment;
+}
+
+static uint64_t least_active(const struct shared *shared)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (int i = 0; i < shared->count; i++) {
+		const struct shared_slot *slot = &shared->page->slots[i];
+		uint64_t active = atomic_load(&slot->active);
+
+		if (atomic_load(&slot->serving) && active < least)
+			least = active;
+	}
+	return least;
+}
+
+/*
+ * Workers listen on the same socket, and whoever is quick gets the connection: long-lived ones pile
+ * up at a few. One that has clearly more than another steps back for a moment; what is still there
+ * after it, nobody else wants.
+ */
+static bool give_way(struct worker *worker)
+{
+	uint64_t least;
+
+	if (worker->shared->count < 2)
+		return false;
+	least = least_active(worker->shared);
+	if (worker_active(worker) <= least + least / SLACK_SHARE + SLACK)
+		return false;
+	worker->gave_way = true;
+	worker->way_until = clock_deadline(WAY_MS);
+	return true;
+}
+
+/* active: how many were at work before it was tried; who ends from then on makes room for another.
+ */
+static void pause_accepting(struct worker *worker, uint64_t active, int error, const char *what)
 {
 	uint64_t held;
 
 	worker->paused_until = clock_deadline(PAUSE_MS);
+	worker->paused_active = active;
 	if (throttle_pass(&worker->shortage, SHORTAGE_LOG_MS, &held))
 		log_write(worker->env->log, NETD_ERR, NULL,
 			  "%s: %s; trying again in %d ms (%" PRIu64 " times since the last report)",
@@ -62,7 +119,8 @@ void accept_start_waiting(struct worker *worker)
 {
 	while (worker->waiting && !accept_paused(worker) && !accept_at_limit(worker)) {
 		struct netd_conn *conn = worker->waiting;
-		struct job job = {.conn = conn};
+		struct job job = {.conn = conn, .hold = conn->hold};
+		uint64_t active = worker_active(worker);
 		int rc;
 
 		worker->waiting = conn->next;
@@ -72,7 +130,7 @@ void accept_start_waiting(struct worker *worker)
 			continue;
 		conn->next = worker->waiting;
 		worker->waiting = conn;
-		pause_accepting(worker, -rc, "cannot start a handler");
+		pause_accepting(worker, active, -rc, "cannot start a handler");
 	}
 }
 
@@ -82,6 +140,7 @@ void accept_drop_waiting(struct worker *worker)
 		struct netd_conn *conn = worker->waiting;
 
 		worker->waiting = conn->next;
+		admit_end(worker, conn->hold);
 		conn_free(conn);
 	}
 }
@@ -89,7 +148,7 @@ void accept_drop_waiting(struct worker *worker)
 /* ------------------------------------------------------------------------------ accepting */
 
 /* A failed accept: true when the next one may follow at once. */
-static bool accept_failed(struct worker *worker, int error)
+static bool accept_failed(struct worker *worker, uint64_t active, int error)
 {
 	switch (error) {
 	case EAGAIN:
@@ -105,7 +164,7 @@ static bool accept_failed(struct worker *worker, int error)
 	case ETIMEDOUT:
 		return true;
 	default:
-		pause_accepting(worker, error, "cannot accept");
+		pause_accepting(worker, active, error, "cannot accept");
 		return false;
 	}
 }
@@ -115,33 +174,77 @@ static bool accept_one(struct worker *worker, const struct listener *listener)
 {
 	struct sockaddr_storage address;
 	socklen_t size = sizeof address;
+	uint64_t active = worker_active(worker);
 	int fd = os_accept(listener->fd, &address, &size);
 	struct netd_conn *conn;
+	uint64_t hold;
 	int rc;
 
 	if (fd < 0)
-		return accept_failed(worker, -fd);
+		return accept_failed(worker, active, -fd);
 	if (listener->kind == ADDRESS_UNIX)
 		address.ss_family = AF_UNIX; /* an unnamed peer has no address at all */
-	rc = conn_new(&conn, worker->env, fd, &address, size, ++worker->last_id);
+	if (!admit_peer(worker, &address, &hold)) {
+		close(fd);
+		return true;
+	}
+	rc = conn_new(&conn, worker->env, worker->memory, fd, &address, size, ++worker->last_id);
 	if (rc < 0) {
-		pause_accepting(worker, -rc, "connection dropped");
+		admit_end(worker, hold);
+		pause_accepting(worker, active, -rc, "connection dropped");
 		return false;
 	}
+	conn->hold = hold;
+	conn_accepted(conn);
 	atomic_fetch_add(&worker->shared->page->counters.accepted, 1);
 	atomic_fetch_add(&worker->shared->page->slots[worker->slot].accepted, 1);
 	wait_in_line(worker, conn);
 	return true;
 }
 
-void accept_batch(struct worker *worker, const struct listener *listener)
+/* The same at the pace of --accept-rate. */
+static bool accept_in_turn(struct worker *worker, const struct listener *listener)
+{
+	uint64_t last_id = worker->last_id;
+	bool more;
+
+	if (!admit_turn(worker))
+		return false;
+	more = accept_one(worker, listener);
+	if (worker->last_id == last_id)
+		admit_no_turn(worker); /* there was nobody, or one who is refused */
+	return more;
+}
+
+/* polite: not when another worker is less busy. */
+static void take_some(struct worker *worker, const struct listener *listener, bool polite)
 {
 	for (int i = 0; i < ACCEPT_BATCH && accept_possible(worker); i++) {
-		if (!accept_one(worker, listener))
+		if ((polite && give_way(worker)) || !accept_in_turn(worker, listener))
 			break;
 		accept_start_waiting(worker);
-		if (signals_stop_pending() || clock_ms() >= worker->loop_at)
+		if (signals_stop_pending() || is_over(worker->loop_at))
 			break; /* they come first */
+	}
+}
+
+void accept_batch(struct worker *worker, const struct listener *listener)
+{
+	take_some(worker, listener, true);
+}
+
+void accept_leftovers(struct worker *worker)
+{
+	const struct listeners *listeners = worker->listeners;
+
+	if (!worker->gave_way || clock_ms() < worker->way_until)
+		return;
+	worker->gave_way = false;
+	for (size_t i = 0; i < listeners->count; i++) {
+		struct pollfd ready = {.fd = listeners->items[i].fd, .events = POLLIN};
+
+		if (poll(&ready, 1, 0) > 0)
+			take_some(worker, &listeners->items[i], false);
 	}
 }
 
@@ -160,6 +263,7 @@ void accept_close_door(struct worker *worker)
 
 	if (worker->door_closed)
 		return;
+	worker->ops->let_go(worker);
 	if (life_phase(worker->life) == PHASE_DRAIN)
 		for (size_t i = 0; i < listeners->count; i++)
 			if (accept_paused(worker) || !empty_queue(worker, &listeners->items[i]))

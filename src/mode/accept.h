@@ -7,7 +7,7 @@
 /* As many connections as --max-connections allows, over all workers? */
 bool accept_at_limit(const struct worker *worker);
 
-/* Out of something: nothing is tried before worker->paused_until. */
+/* Out of something: for a moment no more are at work than when it was noticed. */
 bool accept_paused(const struct worker *worker);
 
 /* May the next connection be taken? */
@@ -15,6 +15,10 @@ bool accept_possible(const struct worker *worker);
 
 /* Take what has come, a few at a time, and start it. */
 void accept_batch(struct worker *worker, const struct listener *listener);
+
+/* After a moment in which a less busy worker could have taken what came: take what is still there.
+ */
+void accept_leftovers(struct worker *worker);
 
 /* Start those that wait, oldest first, as far as possible. */
 void accept_start_waiting(struct worker *worker);

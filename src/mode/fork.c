@@ -6,7 +6,7 @@
  * a child that dies from a signal is logged with its connection and counted as failed; children
  * that outlive a hard stop are killed.
  */
-#include "mode/mode.h"
+#include "mode/admit.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -124,23 +124,41 @@ static int fork_start(struct worker *worker)
 		return -ENOMEM;
 	worker->mode = children;
 	worker_install_interrupt(worker);
+	worker_use_spare(worker);
 	return 0;
+}
+
+/* A handler's process has started children of its own: they hold nothing. */
+static uint64_t lend_hold(struct worker *worker, const struct job *job)
+{
+	return job->hold ? limits_lend(worker->shared->limits, worker->slot, job->hold) : 0;
+}
+
+static int fork_failed(struct worker *worker, uint64_t hold)
+{
+	int rc = -errno;
+
+	if (hold)
+		limits_unlend(worker->shared->limits, worker->slot, hold);
+	return rc;
 }
 
 static int fork_run(struct worker *worker, const struct job *job)
 {
 	struct children *children = children_of(worker);
 	struct child child = {.slot = job->is_loop ? CHILD_LOOP : -1};
+	struct job lent = *job; /* what the child works with */
 	int rc = children_reserve(children);
 
 	if (rc < 0)
 		return rc;
 	flush_output(); /* or the child would print it again */
+	lent.hold = child.hold = lend_hold(worker, job);
 	child.pid = fork();
 	if (child.pid < 0)
-		return -errno;
+		return fork_failed(worker, child.hold);
 	if (child.pid == 0)
-		child_main(worker, job);
+		child_main(worker, &lent);
 	if (job->conn) {
 		child.conn = job->conn->id;
 		snprintf(child.peer, sizeof child.peer, "%s", job->conn->text);
@@ -165,6 +183,12 @@ static void log_end(struct worker *worker, const struct child *child, int status
 		  words);
 }
 
+static void child_ended(struct worker *worker, const struct child *child)
+{
+	admit_end(worker, child->hold); /* what it has not announced itself */
+	job_end(worker, child->slot == CHILD_LOOP);
+}
+
 static void fork_reap(struct worker *worker)
 {
 	struct child child;
@@ -176,7 +200,7 @@ static void fork_reap(struct worker *worker)
 		if (!children_remove(children_of(worker), pid, &child))
 			continue; /* the author's own */
 		log_end(worker, &child, status);
-		job_end(worker, child.slot == CHILD_LOOP);
+		child_ended(worker, &child);
 	}
 }
 
@@ -200,7 +224,7 @@ static void fork_kill(struct worker *worker)
 		pid_t pid = waitpid(-1, NULL, 0);
 
 		if (pid > 0 && children_remove(children, pid, &child))
-			job_end(worker, child.slot == CHILD_LOOP);
+			child_ended(worker, &child);
 		else if (pid < 0 && errno != EINTR)
 			break;
 	}
@@ -208,17 +232,25 @@ static void fork_kill(struct worker *worker)
 
 static bool fork_finish(struct worker *worker)
 {
+	worker_free_spare(worker);
 	children_finish(children_of(worker));
 	os_own_memory_free(worker->mode, sizeof(struct children));
 	worker->mode = NULL;
 	return true;
 }
 
+static void fork_let_go(struct worker *worker)
+{
+	(void)worker; /* poll(2) holds on to nothing */
+}
+
 const struct mode_ops mode_fork = {
     .name = "fork",
-    .one_thread = true,
+    .check = worker_checked,
     .start = fork_start,
+    .wait = worker_poll,
     .run = fork_run,
+    .let_go = fork_let_go,
     .reap = fork_reap,
     .reopen = fork_reopen,
     .stop = fork_stop,

@@ -1,11 +1,12 @@
 /* job.c - a piece of work from start to end, and the table of modes that can do it. */
-#include "mode/mode.h"
+#include "mode/admit.h"
 
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
-static const struct mode_ops *const modes[] = {&mode_single, &mode_fork, &mode_threads};
+static const struct mode_ops *const modes[] = {&mode_single, &mode_fork, &mode_threads,
+					       &mode_fibers};
 
 const struct mode_ops *mode_find(const char *name)
 {
@@ -45,6 +46,8 @@ void job_run(struct worker *worker, const struct job *job)
 		conn_serve(job->conn);
 	else
 		job->fn(worker->env->server, job->arg);
+	/* Before the client sees the end, and may come again. */
+	admit_end(worker, job->hold);
 }
 
 void job_end(struct worker *worker, bool is_loop)

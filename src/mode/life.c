@@ -27,6 +27,8 @@ void life_init(struct life *life, struct log *log, struct shared *shared, int64_
 void life_fork(struct life *life)
 {
 	life->leads = false;
+	report_forget(life->report);
+	life->report = NULL;
 	life->child_ended = life->reopened = false;
 	life->stop_at = life->kill_at = NETD_NEVER; /* the parent decides */
 	life->parent = getppid();
@@ -52,11 +54,13 @@ static void enter(struct life *life, enum phase phase, const char *why)
 			  "%s: no new connections; %" PRIu64 " at work may finish within %" PRId64
 			  ".%" PRId64 " s",
 			  why, active, life->drain_ms / 1000, life->drain_ms % 1000 / 100);
+		report_stopping(life->report, life->drain_ms + STOP_GRACE_MS);
 	} else {
 		life->stop_at = NETD_NEVER;
 		life->kill_at = clock_deadline(STOP_GRACE_MS);
 		log_write(life->log, level, NULL, "%s: stopping now; %" PRIu64 " connections cut",
 			  why, active);
+		report_stopping(life->report, STOP_GRACE_MS);
 	}
 }
 
@@ -105,6 +109,7 @@ void life_update(struct life *life)
 		life_drain(life, "stop requested");
 	if (life->stop_at != NETD_NEVER && clock_ms() >= life->stop_at)
 		stop(life, life_phase(life) == PHASE_DRAIN ? "drain time over" : "time-out");
+	report_tick(life->report);
 }
 
 void life_update_child(struct life *life)
@@ -124,5 +129,6 @@ void life_update_child(struct life *life)
 
 int64_t life_deadline(const struct life *life)
 {
-	return clock_earlier(life->stop_at, life->kill_at);
+	return clock_earlier(clock_earlier(life->stop_at, life->kill_at),
+			     report_deadline(life->report));
 }

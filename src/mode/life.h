@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "log/log.h"
+#include "mode/report.h"
 #include "mode/shared.h"
 
 enum phase {
@@ -29,6 +30,7 @@ struct life {
 	pid_t parent;      /* of a forked process, as it began */
 	struct log *log;
 	struct shared *shared;
+	struct report *report; /* of the process that leads; NULL: nobody wants to know */
 };
 
 /* timeout_ms 0: none. leads: the master, or the only worker. */

@@ -2,7 +2,8 @@
  * prefork.c - the master: several worker processes accept from the same listeners, each in its
  * mode; the master supervises them and serves nobody.
  *
- * Happy path: fork `childs` workers, wait for signals. Failure modes: a worker that dies is
+ * Happy path: fork `childs` workers, wait for signals. Failure modes: the mode cannot start here at
+ * all: nothing is forked; a worker that dies is
  * replaced at once; one that dies right after its start without having served anybody is replaced
  * after a growing pause; fork fails: tried again after a pause; the master dies: the workers'
  * life pipe ends and they drain. Workers are not trusted: nothing they do but netd_server_stop()
@@ -64,6 +65,7 @@ static _Noreturn void worker_main(struct master *master, int slot)
 		life_drain(worker->life, "stopping");
 	worker->slot = slot;
 	worker->parent_fd = master->life_pipe[0];
+	worker->leader_fd = worker->wake_fd;
 	if (rc == 0)
 		worker->wake_fd = signals_wake_fd();
 	if (rc == 0)
@@ -205,13 +207,24 @@ static void follow_phase(struct master *master, enum phase before)
 static int64_t next_event(const struct master *master)
 {
 	const struct life *life = master->life;
-	int64_t deadline = life->stop_at;
+	int64_t deadline = clock_earlier(life->stop_at, report_deadline(life->report));
 
 	if (life_phase(life) == PHASE_SERVE)
 		deadline = clock_earlier(deadline, next_start(master));
 	if (life->kill_at != NETD_NEVER)
 		deadline = clock_earlier(deadline, life->kill_at + MASTER_GRACE_MS);
 	return deadline;
+}
+
+/* All workers accept; a start that is slow or fails keeps the good news back. */
+static bool all_serve(const struct master *master)
+{
+	const struct shared_page *page = master->worker->shared->page;
+
+	for (int i = 0; i < master->count; i++)
+		if (!atomic_load(&page->slots[i].serving))
+			return false;
+	return true;
 }
 
 static void supervise(struct master *master)
@@ -228,6 +241,8 @@ static void supervise(struct master *master)
 		poll(&ready, 1, clock_poll_timeout(next_event(master)));
 		life_update(life);
 		follow_phase(master, before);
+		if (life_phase(life) == PHASE_SERVE && all_serve(master))
+			report_ready(life->report);
 		if (life->reopened) {
 			life->reopened = false;
 			kill_all(master, SIGUSR1);
@@ -248,8 +263,10 @@ static void supervise(struct master *master)
 int prefork_run(struct worker *worker, int childs)
 {
 	struct master master = {.worker = worker, .log = worker->env->log, .life = worker->life};
-	int rc = os_pipe(master.life_pipe);
+	int rc = mode_find(worker->settings->mode)->check(worker);
 
+	if (rc == 0)
+		rc = os_pipe(master.life_pipe);
 	if (rc < 0)
 		return rc;
 	master.rows = calloc((size_t)childs, sizeof *master.rows);

@@ -17,6 +17,7 @@ int shared_init(struct shared *shared, int count)
 
 void shared_finish(struct shared *shared)
 {
+	limits_free(shared->limits);
 	if (shared->page)
 		munmap(shared->page, shared->size);
 	*shared = (struct shared){0};
@@ -35,6 +36,12 @@ void shared_clear_slot(struct shared *shared, int slot)
 {
 	struct shared_slot *gone = &shared->page->slots[slot];
 
+	atomic_store(&gone->serving, false);
 	atomic_store(&gone->active, 0);
 	atomic_store(&gone->accepted, 0);
+	atomic_store(&gone->parked, 0);
+	atomic_store(&gone->compacted, 0);
+	atomic_store(&gone->bytes, 0);
+	if (shared->limits)
+		limits_clear_worker(shared->limits, slot);
 }

@@ -5,14 +5,18 @@
 #ifndef MODE_SHARED_H
 #define MODE_SHARED_H
 
+#include "access/limits.h"
 #include "base/base.h"
 #include "conn/conn.h"
 
 #include <stdatomic.h>
 
 struct shared_slot {
+	_Atomic bool serving;      /* a worker is at work here */
 	_Atomic uint64_t active;   /* jobs at work */
 	_Atomic uint64_t accepted; /* connections since the worker started */
+	/* Mode fibers, as of a moment ago: see struct netd_stats. */
+	_Atomic uint64_t parked, compacted, bytes;
 };
 
 /* The page that all processes can write: nothing in it is trusted beyond being a number. */
@@ -21,13 +25,16 @@ struct shared_page {
 	_Atomic int stop_wanted; /* netd_server_stop() was called */
 	struct log_account log;  /* lines that no process could write */
 	struct conn_counters counters;
+	_Atomic uint64_t limited;   /* refused by a limit per source */
+	_Atomic uint64_t untracked; /* let in although there was no room to count them */
 	struct shared_slot slots[];
 };
 
 struct shared {
 	struct shared_page *page;
-	int count;   /* slots */
-	size_t size; /* of the mapping */
+	int count;             /* slots */
+	size_t size;           /* of the mapping */
+	struct limits *limits; /* NULL: no source has one, and there is no accept rate */
 };
 
 /* count: worker processes, or 1. 0 or -ENOMEM. */

@@ -7,6 +7,7 @@
 static int single_start(struct worker *worker)
 {
 	worker_install_interrupt(worker);
+	worker_use_spare(worker);
 	/* A handler that never waits cannot be told: the second Ctrl-C ends the process. */
 	if (worker->life->leads)
 		signals_answer_once(SIGNAL_INT);
@@ -28,15 +29,17 @@ static void single_nothing(struct worker *worker)
 
 static bool single_finish(struct worker *worker)
 {
-	(void)worker;
+	worker_free_spare(worker);
 	return true;
 }
 
 const struct mode_ops mode_single = {
     .name = "single",
-    .one_thread = true,
+    .check = worker_checked,
     .start = single_start,
+    .wait = worker_poll,
     .run = single_run,
+    .let_go = single_nothing,
     .reap = single_nothing,
     .reopen = single_nothing,
     .stop = single_nothing,

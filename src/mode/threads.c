@@ -41,7 +41,7 @@ struct pool {
 	pthread_attr_t attr;
 	struct queued *first, **last; /* jobs for idle threads, oldest first */
 	size_t queued;                /* never more than idle */
-	size_t idle, total;           /* threads */
+	size_t idle, total;           /* threads; idle: between two jobs */
 	struct thread *busy;          /* at work */
 	struct thread *ended;         /* to be joined */
 	pthread_t accepting;          /* the thread of the accept loop */
@@ -116,7 +116,6 @@ static bool next_job(struct pool *pool, struct job *job)
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += IDLE_S;
-	pool->idle++;
 	while (pool->queued == 0 && !pool->closing && !late)
 		late = pthread_cond_timedwait(&pool->work, &pool->lock, &until) == ETIMEDOUT;
 	pool->idle--;
@@ -132,9 +131,11 @@ static void work(struct thread *thread)
 	bool is_loop = thread->job.is_loop;
 
 	job_run(pool->worker, &thread->job);
-	/* Out of the list before the socket closes: a stop must not shut down a stranger's. */
+	/* Out of the list before the socket closes: a stop must not shut down a stranger's. Idle
+	 * before the end is told: who waits for it may have this thread. */
 	pthread_mutex_lock(&pool->lock);
 	unlink_busy(thread);
+	pool->idle++;
 	pthread_mutex_unlock(&pool->lock);
 	conn_free(thread->job.conn);
 	job_end(pool->worker, is_loop);
@@ -205,6 +206,8 @@ static int threads_run(struct worker *worker, const struct job *job)
 	struct pool *pool = pool_of(worker);
 	int rc;
 
+	if (!pool) /* a thread of the service's, when all has ended */
+		return -ECANCELED;
 	if (job->conn)
 		job->conn->io.cut = true; /* threads_stop() shuts it down */
 	pthread_mutex_lock(&pool->lock);
@@ -357,8 +360,11 @@ static bool threads_finish(struct worker *worker)
 
 const struct mode_ops mode_threads = {
     .name = "threads",
+    .check = worker_checked,
     .start = threads_start,
+    .wait = worker_poll,
     .run = threads_run,
+    .let_go = threads_nothing,
     .reap = threads_nothing,
     .reopen = threads_nothing,
     .stop = threads_stop,

@@ -12,12 +12,13 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STOP_REPEAT_MS 50 /* a stop that came between a check and a wait is told again */
 #define LIMIT_POLL_MS 50  /* another worker may have made room: look again */
 
 /* What the loop polls: two fixed places, then the listeners. */
-enum { POLL_SIGNALS, POLL_PARENT, POLL_LISTENERS };
+enum { POLL_SIGNALS, POLL_PARENT, POLL_LISTENERS = WORKER_FIXED_FDS };
 
 /* ------------------------------------------------------------------------------- service.loop */
 
@@ -65,6 +66,10 @@ static int64_t next_event(const struct worker *worker)
 		deadline = clock_earlier(deadline, worker->loop_at);
 	if (worker->paused_until > now)
 		deadline = clock_earlier(deadline, worker->paused_until);
+	if (worker->rate_until > now)
+		deadline = clock_earlier(deadline, worker->rate_until);
+	if (worker->gave_way && worker->way_until > now)
+		deadline = clock_earlier(deadline, worker->way_until);
 	if (life_phase(worker->life) == PHASE_STOP)
 		deadline = clock_earlier(deadline, now + STOP_REPEAT_MS);
 	if (worker->shared->count > 1 && accept_at_limit(worker))
@@ -74,22 +79,35 @@ static int64_t next_event(const struct worker *worker)
 	return deadline;
 }
 
+int worker_checked(struct worker *worker)
+{
+	(void)worker;
+	return 0;
+}
+
+int worker_poll(struct worker *worker, struct netd_pollfd *fds, size_t count, int64_t deadline)
+{
+	(void)worker;
+	/* Both have the layout of poll(2): io/blocking.c asserts it. */
+	return poll((struct pollfd *)(void *)fds, (nfds_t)count, clock_poll_timeout(deadline));
+}
+
 /* Wait for something to happen; mark in fds what did. */
-static void wait_for_events(struct worker *worker, struct pollfd *fds)
+static void wait_for_events(struct worker *worker, struct netd_pollfd *fds)
 {
 	const struct listeners *listeners = worker->listeners;
+	size_t count = POLL_LISTENERS + listeners->count;
 	bool open = accept_possible(worker);
-	nfds_t count = POLL_LISTENERS + (open ? (nfds_t)listeners->count : 0);
 
-	fds[POLL_SIGNALS] = (struct pollfd){.fd = signals_fd(), .events = POLLIN};
-	fds[POLL_PARENT] = (struct pollfd){.fd = worker->parent_fd, .events = POLLIN};
+	fds[POLL_SIGNALS] = (struct netd_pollfd){.fd = signals_fd(), .events = NETD_IN};
+	fds[POLL_PARENT] = (struct netd_pollfd){.fd = worker->parent_fd, .events = NETD_IN};
 	for (size_t i = 0; i < listeners->count; i++)
-		fds[POLL_LISTENERS + i] =
-		    (struct pollfd){.fd = listeners->items[i].fd, .events = POLLIN};
-	if (poll(fds, count, clock_poll_timeout(next_event(worker))) < 0) {
-		for (nfds_t i = 0; i < count; i++)
+		fds[POLL_LISTENERS + i] = (struct netd_pollfd){
+		    .fd = open ? listeners->items[i].fd : -1, .events = NETD_IN};
+	if (worker->ops->wait(worker, fds, count, next_event(worker)) < 0) {
+		for (size_t i = 0; i < count; i++)
 			fds[i].revents = 0;
-		fds[POLL_SIGNALS].revents = POLLIN; /* EINTR: a signal, its flag is up */
+		fds[POLL_SIGNALS].revents = NETD_IN; /* EINTR: a signal, its flag is up */
 	}
 }
 
@@ -99,7 +117,7 @@ static void parent_gone(struct worker *worker)
 	life_drain(worker->life, "the master process is gone");
 }
 
-static void handle_events(struct worker *worker, const struct pollfd *fds)
+static void handle_events(struct worker *worker, const struct netd_pollfd *fds)
 {
 	struct life *life = worker->life;
 
@@ -107,6 +125,8 @@ static void handle_events(struct worker *worker, const struct pollfd *fds)
 		parent_gone(worker);
 	if (fds[POLL_SIGNALS].revents || clock_ms() >= life_deadline(life))
 		life_update(life);
+	else
+		report_tick(life->report); /* we are awake anyway */
 	if (life->reopened) {
 		life->reopened = false;
 		worker->ops->reopen(worker);
@@ -119,17 +139,19 @@ static void handle_events(struct worker *worker, const struct pollfd *fds)
 		run_loop_timer(worker);
 }
 
-static void serve(struct worker *worker, struct pollfd *fds)
+static void serve(struct worker *worker, struct netd_pollfd *fds)
 {
 	struct listeners *listeners = worker->listeners;
 
 	while (life_phase(worker->life) == PHASE_SERVE) {
-		/* Asked for before the limit is looked at again: a job that ends in between is
+		/* Asked for before the limits are looked at again: a job that ends in between is
 		 * seen by one of the two. */
-		atomic_store(&worker->wake_wanted, worker->waiting || accept_at_limit(worker));
+		atomic_store(&worker->wake_wanted,
+			     worker->waiting || accept_paused(worker) || accept_at_limit(worker));
 		accept_start_waiting(worker);
 		wait_for_events(worker, fds);
 		handle_events(worker, fds);
+		accept_leftovers(worker);
 		for (size_t i = 0; i < listeners->count; i++)
 			if (fds[POLL_LISTENERS + i].revents)
 				accept_batch(worker, &listeners->items[i]);
@@ -142,7 +164,7 @@ static bool drained(const struct worker *worker)
 }
 
 /* Until all jobs have ended. Returns 0, or -ETIMEDOUT when some did not. */
-static int drain(struct worker *worker, struct pollfd *fds)
+static int drain(struct worker *worker, struct netd_pollfd *fds)
 {
 	struct life *life = worker->life;
 
@@ -182,7 +204,8 @@ int64_t worker_deadline(void *arg)
 {
 	const struct worker *worker = arg;
 
-	return worker->life->stop_at; /* the drain time, or --timeout, may be over in a wait */
+	/* The drain time, or --timeout, may be over in a wait; the watchdog wants to hear of us. */
+	return clock_earlier(worker->life->stop_at, report_deadline(worker->life->report));
 }
 
 int worker_check(void *arg)
@@ -210,11 +233,23 @@ void worker_install_interrupt(struct worker *worker)
 	io_set_interrupt(&worker->interrupt);
 }
 
+/* Connections are accepted from here on. */
+static void tell_ready(struct worker *worker)
+{
+	ssize_t n;
+
+	report_ready(worker->life->report);
+	if (!worker->life->leads) {
+		n = write(worker->leader_fd, "", 1);
+		(void)n; /* a full pipe wakes the master as well */
+	}
+}
+
 int worker_run(struct worker *worker)
 {
 	const struct settings *settings = worker->settings;
 	const struct netd_service *service = worker->env->service;
-	struct pollfd *fds;
+	struct netd_pollfd *fds;
 	int rc;
 
 	fds = calloc(POLL_LISTENERS + worker->listeners->count, sizeof *fds);
@@ -227,6 +262,8 @@ int worker_run(struct worker *worker)
 		worker->loop_at = clock_deadline(settings->loop_timeout);
 	rc = worker->ops->start(worker);
 	if (rc == 0) {
+		atomic_store(&worker->shared->page->slots[worker->slot].serving, true);
+		tell_ready(worker);
 		serve(worker, fds);
 		accept_close_door(worker);
 		rc = drain(worker, fds);

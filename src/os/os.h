@@ -15,6 +15,9 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+/* Fill out with numbers that nobody can guess. size: at most 256. */
+int os_random(void *out, size_t size);
+
 /* Accept one connection: close-on-exec, blocking. *size: room in *address, then its length. */
 int os_accept(int listener, struct sockaddr_storage *address, socklen_t *size);
 
@@ -73,6 +76,23 @@ int os_parent_death_signal(int signo);
 void *os_own_memory(size_t size);
 void os_own_memory_free(void *memory, size_t size);
 
+/*
+ * Memory for stacks. Sizes and addresses are multiples of the page size.
+ */
+/* Zeroed, taken from the system page by page as it is written to. NULL: there is none. */
+void *os_stack_memory(size_t size);
+void os_stack_memory_free(void *memory, size_t size);
+/* Any access to this part ends in SIGSEGV from now on, until it is freed. The first kind costs no
+ * mapping (-ENOSYS: the system has none such), the second splits one in two or three (-ENOMEM: no
+ * more mappings). */
+int os_guard_light(void *memory, size_t size);
+int os_guard(void *memory, size_t size);
+/* Give the pages back to the system: they read as zero. Guards stay. 0, or an error after which
+ * they are as they were. */
+int os_memory_release(void *memory, size_t size);
+/* Bytes from the first page that takes memory to the end; -ENOSYS: the system does not tell. */
+ssize_t os_memory_depth(void *memory, size_t size);
+
 /* A function of a library that is loaded while the program runs: where its address goes. */
 struct os_symbol {
 	const char *name;
@@ -94,6 +114,18 @@ int64_t os_thread_id(void);
 void os_thread_name(const char *name);
 
 /*
+ * Where a signal handler has interrupted its thread: the addresses of code up to where the thread
+ * began, the innermost first. context: the handler's third argument; NULL: where the caller is.
+ * Only the first call in a process may take memory and load a library: make one beforehand. Returns
+ * how many there are, at most size; 0 where the system has no such thing.
+ */
+size_t os_backtrace(const void *context, void **addresses, size_t size);
+
+/* What is at this address, as text: "function+0x1f", or "file+0x1f" for a function that is not
+ * exported; "0x1f" where that is all there is to say. */
+void os_address_name(const void *address, char *out, size_t size);
+
+/*
  * A stream over read, write and close functions, which report failure as fopencookie(3) has it:
  * errno set, and -1 from read and close, 0 from write. It has no buffer of its own, so that reading
  * and writing may take turns in any way: the functions are called for single bytes and must buffer.
@@ -102,6 +134,19 @@ void os_thread_name(const char *name);
  */
 FILE *os_stream(void *cookie, ssize_t (*read)(void *, char *, size_t),
 		ssize_t (*write)(void *, const char *, size_t), int (*close)(void *));
+
+/* What has moved on a connected socket, by whomever. */
+struct os_flow {
+	bool counted;     /* in, out and quiet_ms are known: TCP, but not Unix sockets */
+	uint64_t in, out; /* bytes that came, and that were written */
+	uint64_t queued;  /* of those: not yet with the peer */
+	uint32_t mark;    /* another one, and bytes have moved since the last time */
+	int64_t quiet_ms; /* since bytes came or went: while output is queued, those that went
+			   * may be the same once more */
+};
+
+/* Returns 0, or -ENOTSUP: the system does not tell for this kind of socket; or another -errno. */
+int os_get_flow(int fd, struct os_flow *flow);
 
 /* Copy count bytes from a file to a socket by the kernel; *offset moves. Returns bytes sent,
  * -EAGAIN, or -ENOSYS when this pair of descriptors needs read and write. */

@@ -10,8 +10,18 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+/* What a system needs to hear of a stack, or a promise of memory not taken; nothing elsewhere. */
+#ifndef MAP_STACK
+#define MAP_STACK 0
+#endif
+#ifndef MAP_NORESERVE
+#define MAP_NORESERVE 0
+#endif
+#define STACK_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK)
 
 /* Keep the descriptor only if it can be made close-on-exec. Returns it, or -errno. */
 static int adopt(int fd)
@@ -157,6 +167,19 @@ void os_thread_name(const char *name)
 	(void)name;
 }
 
+size_t os_backtrace(const void *context, void **addresses, size_t size)
+{
+	(void)context;
+	(void)addresses;
+	(void)size;
+	return 0;
+}
+
+void os_address_name(const void *address, char *out, size_t size)
+{
+	snprintf(out, size, "%p", address);
+}
+
 FILE *os_stream(void *cookie, ssize_t (*read)(void *, char *, size_t),
 		ssize_t (*write)(void *, const char *, size_t), int (*close)(void *))
 {
@@ -186,4 +209,54 @@ void os_own_memory_free(void *memory, size_t size)
 {
 	(void)size;
 	free(memory);
+}
+
+void *os_stack_memory(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, STACK_FLAGS, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+void os_stack_memory_free(void *memory, size_t size)
+{
+	if (memory)
+		munmap(memory, size);
+}
+
+int os_guard_light(void *memory, size_t size)
+{
+	(void)memory;
+	(void)size;
+	return -ENOSYS;
+}
+
+/* Nothing in the standard empties a page, and systems differ in what their advice does to it; a new
+ * mapping in the place of the old one means the same everywhere. Should there be no memory to make
+ * it, the old one may be gone: that is checked first, by making one elsewhere. */
+int os_memory_release(void *memory, size_t size)
+{
+	void *trial = os_stack_memory(size);
+
+	if (!trial)
+		return -ENOMEM;
+	munmap(trial, size);
+	if (mmap(memory, size, PROT_READ | PROT_WRITE, STACK_FLAGS | MAP_FIXED, -1, 0) ==
+	    MAP_FAILED)
+		return -errno;
+	return 0;
+}
+
+ssize_t os_memory_depth(void *memory, size_t size)
+{
+	(void)memory;
+	(void)size;
+	return -ENOSYS;
+}
+
+int os_get_flow(int fd, struct os_flow *flow)
+{
+	(void)fd;
+	(void)flow;
+	return -ENOTSUP;
 }

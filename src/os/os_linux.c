@@ -4,6 +4,7 @@
  * Capabilities are set by the raw system calls (no libcap). Clearing the bounding set needs
  * CAP_SETPCAP, which a change of user takes away: os_keep_capabilities() -> os_set_uid() ->
  * os_drop_capabilities() raises it once more, clears the bounding set with it, then clears all.
+ * Backtraces are the C library's, where it has them: glibc loads libgcc_s for the first one.
  *
  * Failure: -errno. An ENOSYS from a filter in the place of a capability call becomes EPERM: to our
  * callers ENOSYS says that the system has no capabilities at all, and this one has.
@@ -11,19 +12,33 @@
 #include "os/os.h"
 #include "os/os_posix.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h> /* <netinet/tcp.h> lacks the counters in older C libraries */
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 #include <unistd.h>
 
+#ifdef __GLIBC__ /* other C libraries have no backtrace(3) */
+#include <execinfo.h>
+#endif
+
 #define CAP_SETS_BITS 64 /* numbers that the kernel's sets have room for */
+#define TRACE_MOST 64    /* addresses of a backtrace, those of the handler among them */
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102 /* Linux 6.13; not yet in every C library's headers */
+#endif
 
 int os_accept(int listener, struct sockaddr_storage *address, socklen_t *size)
 {
@@ -252,6 +267,74 @@ void os_thread_name(const char *name)
 	prctl(PR_SET_NAME, name, 0, 0, 0); /* cuts it to 15 bytes itself */
 }
 
+/* The instruction that a handler has interrupted. NULL: not known for this processor. */
+static void *interrupted_at(const ucontext_t *context)
+{
+#if defined(__x86_64__)
+	uintptr_t address = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
+#elif defined(__aarch64__)
+	uintptr_t address = (uintptr_t)context->uc_mcontext.pc;
+#else
+	uintptr_t address = 0 * sizeof context;
+#endif
+
+	return (void *)address; // NOLINT(performance-no-int-to-ptr)
+}
+
+static size_t trace(void **addresses, size_t size)
+{
+#ifdef __GLIBC__
+	int count = backtrace(addresses, (int)size);
+
+	return count > 0 ? (size_t)count : 0;
+#else
+	(void)addresses;
+	(void)size;
+	return 0;
+#endif
+}
+
+size_t os_backtrace(const void *context, void **addresses, size_t size)
+{
+	void *all[TRACE_MOST];
+	void *start = context ? interrupted_at(context) : NULL;
+	size_t first = 0, count = trace(all, TRACE_MOST);
+
+	if (size == 0 || (count == 0 && !start))
+		return 0;
+	if (start) { /* what is above it are the handler and its helpers */
+		while (first < count && all[first] != start)
+			first++;
+		if (first == count) {
+			addresses[0] = start;
+			return 1;
+		}
+	}
+	count = count - first < size ? count - first : size;
+	addresses[0] = all[first];
+	for (size_t i = 1; i < count; i++) /* of the call, not of what follows it */
+		addresses[i] = (char *)all[first + i] - 1;
+	return count;
+}
+
+void os_address_name(const void *address, char *out, size_t size)
+{
+	const char *base, *name;
+	Dl_info info = {0};
+
+	if (!dladdr(address, &info) || !info.dli_fbase) {
+		snprintf(out, size, "%p", address);
+		return;
+	}
+	base = info.dli_sname ? info.dli_saddr : info.dli_fbase;
+	name = info.dli_sname;
+	if (!name) {
+		name = info.dli_fname && *info.dli_fname ? info.dli_fname : "?";
+		name = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
+	}
+	snprintf(out, size, "%s+0x%tx", name, (const char *)address - base);
+}
+
 /* The functions behind a stream; it lives as long as the stream. */
 struct stream {
 	void *cookie;
@@ -362,4 +445,131 @@ void os_own_memory_free(void *memory, size_t size)
 {
 	if (memory)
 		munmap(memory, size);
+}
+
+void *os_stack_memory(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return NULL;
+	/* One touched page must not become a huge one; a kernel that has none refuses. */
+	madvise(memory, size, MADV_NOHUGEPAGE);
+	return memory;
+}
+
+void os_stack_memory_free(void *memory, size_t size)
+{
+	if (memory)
+		munmap(memory, size);
+}
+
+/* Kernels before 6.13 know no such advice, and some refuse it on locked memory; a sandbox may
+ * refuse it, too. */
+int os_guard_light(void *memory, size_t size)
+{
+	if (madvise(memory, size, MADV_GUARD_INSTALL) == 0)
+		return 0;
+	return errno == EINVAL || errno == EPERM ? -ENOSYS : -errno;
+}
+
+int os_memory_release(void *memory, size_t size)
+{
+	return madvise(memory, size, MADV_DONTNEED) < 0 ? -errno : 0;
+}
+
+ssize_t os_memory_depth(void *memory, size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	unsigned char here[256]; /* one byte a page */
+	size_t done = 0;
+
+	while (done < size) {
+		size_t part = size - done < page * sizeof here ? size - done : page * sizeof here;
+
+		if (mincore((char *)memory + done, part, here) < 0)
+			return -ENOSYS;
+		for (size_t i = 0; i < part / page; i++)
+			if (here[i] & 1)
+				return (ssize_t)(size - done - i * page);
+		done += part;
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------------ what moves on a socket
+ */
+
+/* States of TCP, as tcpi_state has them: <netinet/tcp.h> names them. */
+enum { FIN_WAIT1 = 4, FIN_WAIT2 = 5, TIME_WAIT = 6, CLOSE_WAIT = 8, LAST_ACK = 9, CLOSING = 11 };
+
+#define BIT(state) (1U << (state))
+#define FIN_SENT (BIT(FIN_WAIT1) | BIT(FIN_WAIT2) | BIT(TIME_WAIT) | BIT(LAST_ACK) | BIT(CLOSING))
+#define FIN_CAME (BIT(CLOSE_WAIT) | BIT(LAST_ACK) | BIT(CLOSING) | BIT(TIME_WAIT))
+
+static bool is_state(unsigned state, unsigned set)
+{
+	return state < 32 && BIT(state) & set;
+}
+
+/* The end of a direction takes a number in its sequence, and is counted like a byte. */
+static uint64_t without_end(uint64_t bytes, bool ended)
+{
+	return bytes > 0 && ended ? bytes - 1 : bytes;
+}
+
+static int tcp_flow(int fd, struct os_flow *flow)
+{
+	struct tcp_info info;
+	socklen_t size = sizeof info;
+	int queued = 0;
+
+	memset(&info, 0, sizeof info);
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+		return errno == EBADF || errno == ENOTSOCK ? -errno : -ENOTSUP;
+	if (size < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received)
+		return -ENOTSUP;
+	if (ioctl(fd, SIOCOUTQ, &queued) < 0)
+		return -errno;
+	flow->counted = true;
+	flow->queued = (uint64_t)queued;
+	flow->in = without_end(info.tcpi_bytes_received, is_state(info.tcpi_state, FIN_CAME));
+	flow->out =
+	    without_end(info.tcpi_bytes_acked + flow->queued, is_state(info.tcpi_state, FIN_SENT));
+	flow->mark = (uint32_t)(info.tcpi_bytes_received + info.tcpi_bytes_acked);
+	/* Not the last acknowledgement: the answers to keep-alive probes are some, too. */
+	flow->quiet_ms = info.tcpi_last_data_recv < info.tcpi_last_data_sent
+			     ? info.tcpi_last_data_recv
+			     : info.tcpi_last_data_sent;
+	return 0;
+}
+
+/* An empty queue on both sides is 0: most that wait have nothing in them. */
+static int unix_flow(int fd, struct os_flow *flow)
+{
+	int in, out;
+
+	if (ioctl(fd, SIOCINQ, &in) < 0 || ioctl(fd, SIOCOUTQ, &out) < 0)
+		return -errno;
+	*flow = (struct os_flow){
+	    .queued = (uint64_t)out,
+	    .mark = (uint32_t)out * 31 + (uint32_t)in,
+	};
+	return 0;
+}
+
+int os_get_flow(int fd, struct os_flow *flow)
+{
+	struct os_flow found = {0};
+	int domain;
+	socklen_t size = sizeof domain;
+	int rc;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0)
+		return -errno;
+	rc = domain == AF_UNIX ? unix_flow(fd, &found) : tcp_flow(fd, &found);
+	if (rc == 0)
+		*flow = found;
+	return rc;
 }

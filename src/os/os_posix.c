@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -24,6 +25,11 @@ static int change_flags(int fd, int get, int set, int bits, bool on)
 	if (old < 0 || (wanted != old && fcntl(fd, set, wanted) < 0))
 		return -errno;
 	return 0;
+}
+
+int os_random(void *out, size_t size)
+{
+	return getentropy(out, size) < 0 ? -errno : 0;
 }
 
 int os_set_nonblocking(int fd, bool on)
@@ -53,6 +59,11 @@ int os_close_each_from(int first, const int *keep, size_t count)
 			close(fd);
 	}
 	return 0;
+}
+
+int os_guard(void *memory, size_t size)
+{
+	return mprotect(memory, size, PROT_NONE) < 0 ? -errno : 0;
 }
 
 int os_library_load(void **library, const char *name, const struct os_symbol *symbols, size_t count)

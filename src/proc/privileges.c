@@ -112,8 +112,12 @@ static int enter_chroot(const char *path, struct err *err)
 	rc = identify(path, 0, &wanted);
 	if (rc < 0)
 		return err_sys(err, rc, "chroot to '%s'", path);
-	if (chroot(path) < 0)
-		return err_sys(err, -errno, "chroot to '%s'", path);
+	rc = chroot(path) < 0 ? -errno : 0;
+	if (rc == -EPERM)
+		return err_set(err, -EPERM, "chroot to '%s': %s: it takes root, or CAP_SYS_CHROOT",
+			       path, strerror(EPERM));
+	if (rc < 0)
+		return err_sys(err, rc, "chroot to '%s'", path);
 	if (chdir("/") < 0)
 		return err_sys(err, -errno, "chdir to '/' after chroot to '%s'", path);
 	if (identify("/", 1, &root) < 0 || identify(".", 2, &here) < 0 ||
@@ -165,7 +169,7 @@ static int become_user(struct drop *drop, struct err *err)
 
 	if (!drop->root || !drop->identity->set_uid)
 		return 0;
-	if (drop->uid != 0)
+	if (drop->uid != 0 && !drop->identity->exec_may_gain)
 		rc = os_keep_capabilities();
 	if (rc < 0 && rc != -ENOSYS)
 		return err_sys(err, rc, "cannot keep capabilities for as long as the drop takes");
@@ -179,7 +183,7 @@ static int clear_capabilities(struct drop *drop, struct err *err)
 
 	if (rc < 0 && rc != -ENOSYS)
 		return err_sys(err, rc, "cannot drop all capabilities");
-	if (rc == 1 && drop->root)
+	if (rc == 1 && drop->root && !drop->identity->exec_may_gain)
 		return err_set(err, -EPERM,
 			       "cannot drop all capabilities: root without CAP_SETPCAP may not "
 			       "clear the bounding set (grant it, or start as the user itself)");
@@ -189,9 +193,8 @@ static int clear_capabilities(struct drop *drop, struct err *err)
 
 static int forbid_new_privileges(struct drop *drop, struct err *err)
 {
-	int rc = os_no_new_privs();
+	int rc = drop->identity->exec_may_gain ? 0 : os_no_new_privs();
 
-	(void)drop;
 	if (rc < 0 && rc != -ENOSYS)
 		return err_sys(err, rc, "cannot forbid to gain privileges (no_new_privs)");
 	return 0;

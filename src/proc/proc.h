@@ -17,6 +17,9 @@ struct identity {
 	gid_t gid;
 	char user[64]; /* for messages; "" when not set */
 	char group[64];
+	/* Programs that are started later may gain rights by being set-user-id: no_new_privs and
+	 * the bounding set are left alone. For services that others wrote; false is safer. */
+	bool exec_may_gain;
 };
 
 /*
@@ -131,6 +134,7 @@ struct child {
 	int64_t started_ms;
 	uint64_t conn; /* connection number, or 0 */
 	int slot;      /* worker slot, or -1 */
+	uint64_t hold; /* what to give back when it has ended, or 0 */
 	char peer[80]; /* for the log */
 };
 
@@ -153,6 +157,11 @@ void children_finish(struct children *children);
 
 /* "exited with status 3", "died from signal 11 (Segmentation fault)". */
 void child_status_text(int status, char *out, size_t size);
+
+/* Process 1 (of a container): fork; the child returns and is the server, the first process stays
+ * behind as a minimal init and ends with the server's status. Any other process: does nothing. Call
+ * it before there are threads. 0, or -errno: the fork failed. */
+int init_become(void);
 
 /* Descriptors 0, 1 and 2 open, on /dev/null if need be: so that no socket becomes "stderr". */
 int proc_secure_stdio(void);

@@ -1,110 +1,17 @@
 /*
  * load.c - everything that can be read and checked before anything is bound: options and file,
- * access rules, addresses, users, the service's own configure. Answers --help, --version, --check
- * and --explain.
+ * access rules, addresses (addresses.c), users, the service's own configure. Answers --help,
+ * --version, --check and --explain.
  */
 #include "server/server.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define ANSWER_MAX (1u << 20) /* bytes of --help, --check ... */
-
-/* Where the access rules were written: what messages about them begin with. */
-static const char *clients_origin(const struct settings *settings)
-{
-	const char *where = conf_where(settings, "clients");
-
-	if (settings->configfile && strncmp(where, "attribute ", 10) != 0)
-		return settings->configfile;
-	return where;
-}
-
-/* Warnings of the access rules join those of the config file. */
-static void add_warning(void *arg, int line, int column, const char *text)
-{
-	struct settings *settings = arg;
-
-	strlist_addf(&settings->warnings, "%s:%d:%d: %s", clients_origin(settings), line, column,
-		     text);
-}
-
-static int load_access(struct netd_server *server)
-{
-	struct settings *settings = &server->settings;
-	struct value_warn warn = {.warn = add_warning, .arg = settings};
-
-	return access_new(&server->access, settings->clients, clients_origin(settings), &warn,
-			  &server->err);
-}
-
-/* One more address to bind, from the text of an option. */
-static int add_address(struct netd_server *server, const char *option, const char *text)
-{
-	struct address *all = server->addresses;
-	int rc;
-
-	all = realloc(all, (server->address_count + 1) * sizeof *all);
-	if (!all)
-		return err_set(&server->err, -ENOMEM, "no memory for the addresses");
-	server->addresses = all;
-	rc = address_parse(&all[server->address_count], text, &server->err);
-	if (rc < 0)
-		return err_prefix(&server->err, "%s: ", option);
-	server->address_count++;
-	return 0;
-}
-
-/* --localaddr and --localport as one address: a bare IPv6 address gets its brackets. */
-static int add_local_tcp(struct netd_server *server)
-{
-	const struct settings *settings = &server->settings;
-	const char *host = settings->localaddr ? settings->localaddr : "*";
-	char text[512];
-	bool bare_v6 = strchr(host, ':') && host[0] != '[';
-
-	snprintf(text, sizeof text, bare_v6 ? "tcp:[%s]:%s" : "tcp:%s:%s", host,
-		 settings->localport);
-	return add_address(
-	    server, conf_where(settings, settings->localaddr ? "localaddr" : "localport"), text);
-}
-
-static int add_local_unix(struct netd_server *server)
-{
-	char text[4096];
-
-	snprintf(text, sizeof text, "unix:%s", server->settings.localpath);
-	return add_address(server, conf_where(&server->settings, "localpath"), text);
-}
-
-/* A port that the author chose gives way to the administrator's path without a word. */
-static void warn_unused_port(struct netd_server *server)
-{
-	const char *where = conf_where(&server->settings, "localport");
-
-	if (strncmp(where, "attribute", 9) != 0)
-		strlist_addf(&server->settings.warnings,
-			     "%s: not used, localpath is given: for both, use --bind twice", where);
-}
-
-static int load_addresses(struct netd_server *server)
-{
-	const struct settings *settings = &server->settings;
-	int rc = 0;
-
-	if (settings->localpath && settings->localport)
-		warn_unused_port(server);
-	if (settings->localpath)
-		rc = add_local_unix(server);
-	else if (settings->localport)
-		rc = add_local_tcp(server);
-	for (size_t i = 0; rc == 0 && i < settings->bind.count; i++)
-		rc = add_address(server, conf_where(settings, "bind"), settings->bind.items[i]);
-	return rc;
-}
 
 /* Which of the two options is to blame for an identity that cannot be had. */
 static const char *identity_culprit(const struct settings *settings)
@@ -177,6 +84,47 @@ static int configure(struct netd_server *server)
 	return rc < 0 ? rc : 0;
 }
 
+/* Options that only shape another one, which was not given: somebody expects a limit. */
+static void warn_unused_limits(struct settings *settings)
+{
+	const struct {
+		const char *name, *needs;
+		bool has;
+	} rows[] = {
+	    {"accept-burst", "accept-rate", settings->accept_rate > 0},
+	    {"rate-burst", "rate-per-address", settings->rate_per_address > 0},
+	    {"prefix-ipv4", "max-per-prefix", settings->max_per_prefix > 0},
+	    {"prefix-ipv6", "max-per-prefix or rate-per-address",
+	     settings->max_per_prefix > 0 || settings->rate_per_address > 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const char *where = conf_where(settings, rows[i].name);
+
+		if (!rows[i].has && strcmp(where, "default") != 0)
+			strlist_addf(&settings->warnings, "%s: not used without %s", where,
+				     rows[i].needs);
+	}
+}
+
+/* Connections share the descriptors of a process; in the other modes it keeps none of them. */
+static void warn_scarce_descriptors(struct settings *settings)
+{
+	long long workers = settings->childs > 0 ? settings->childs : 1;
+	long long wanted = settings->max_connections;
+	struct rlimit limit;
+
+	if (strcmp(settings->mode, "threads") != 0 && strcmp(settings->mode, "fibers") != 0)
+		return;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || (rlim_t)(wanted / workers) < limit.rlim_cur)
+		return;
+	strlist_addf(&settings->warnings,
+		     "%s: found %lld, but no more than %llu descriptors may be open in a process "
+		     "(RLIMIT_NOFILE): without one, clients wait until others have gone",
+		     conf_where(settings, "max-connections"), wanted,
+		     (unsigned long long)limit.rlim_cur);
+}
+
 int server_check(struct netd_server *server)
 {
 	struct settings *settings = &server->settings;
@@ -187,16 +135,25 @@ int server_check(struct netd_server *server)
 		return server->load_rc; /* the words are there already */
 	buf_init(&out, ANSWER_MAX);
 	if (settings->help)
-		return print_answer(server, &out, conf_usage(&out, &server->service));
+		return print_answer(server, &out, conf_usage(&out, &server->service, settings));
 	if (settings->version)
 		return print_answer(server, &out, conf_version(&out, &server->service));
-	rc = load_access(server);
+	if (settings->completion)
+		return print_answer(server, &out,
+				    conf_completion(&out, &server->service, settings->completion));
+	warn_unused_limits(settings);
+	warn_scarce_descriptors(settings);
+	rc = server_load_access(server);
 	if (rc == 0 && settings->explain)
 		return explain(server);
 	if (rc == 0)
-		rc = load_addresses(server);
+		rc = server_load_addresses(server);
+	if (rc == 0)
+		rc = server_load_notify_fd(server);
 	if (rc == 0)
 		rc = load_identity(server);
+	if (rc == 0)
+		rc = server_check_rules(server);
 	if (rc == 0)
 		rc = configure(server);
 	if (rc == 0 && settings->check)
@@ -213,12 +170,24 @@ int netd_server_load(struct netd_server *server)
 	return server->load_rc;
 }
 
+static int describe_rules(struct netd_server *server, struct buf *out)
+{
+	int rc = buf_adds(out, "would serve the clients that ");
+
+	if (rc == 0)
+		rc = access_describe(server->access, out);
+	return rc < 0 ? rc : buf_addc(out, '\n');
+}
+
 int server_describe(struct netd_server *server, struct buf *out)
 {
 	const struct settings *settings = &server->settings;
 	int rules = access_count(server->access);
 	int rc = conf_describe(out, settings);
 
+	for (size_t i = 0; rc == 0 && i < server->given.count; i++)
+		rc = buf_addf(out, "would listen on fd:%d (%s)\n", server->given.items[i].number,
+			      server->given.items[i].text);
 	for (size_t i = 0; rc == 0 && i < server->address_count; i++) {
 		const struct address *address = &server->addresses[i];
 
@@ -233,8 +202,7 @@ int server_describe(struct netd_server *server, struct buf *out)
 	if (rc == 0 && rules < 0)
 		rc = buf_adds(out, "would serve every client: there are no access rules\n");
 	else if (rc == 0)
-		rc = buf_addf(out, "would serve the clients that %d rule%s allow%s\n", rules,
-			      rules == 1 ? "" : "s", rules == 1 ? "s" : "");
+		rc = describe_rules(server, out);
 	if (rc == 0 && server->identity.set_uid)
 		rc = buf_addf(out, "would run as user %s (%ld), group %s (%ld)\n",
 			      server->identity.user, (long)server->identity.uid,

@@ -22,10 +22,17 @@ static void prepare(struct netd_server *server)
 	    .access = server->access,
 	    .resolver = &access_system_resolver,
 	    .counters = &server->shared.page->counters,
-	    .spare = mode_find(settings->mode)->one_thread ? &server->spare : NULL,
+	    .limits = {.first_byte_ms = settings->first_byte_timeout,
+		       .idle_ms = settings->idle_timeout,
+		       .total_ms = settings->total_timeout},
 	};
 	life_init(&server->life, server->log, &server->shared, settings->timeout,
 		  settings->drain_timeout, true);
+	server->report.state = REPORT_STARTING;
+	server->report.listeners = &server->listeners;
+	server->report.log = server->log;
+	server->report.shared = &server->shared;
+	server->life.report = &server->report;
 	server->worker = (struct worker){
 	    .settings = settings,
 	    .env = &server->env,
@@ -34,6 +41,7 @@ static void prepare(struct netd_server *server)
 	    .shared = &server->shared,
 	    .wake_fd = atomic_load(&server->wake_fd),
 	    .parent_fd = -1,
+	    .leader_fd = -1,
 	    .life = &server->life,
 	};
 }
@@ -62,7 +70,7 @@ int netd_server_run(struct netd_server *server)
 }
 
 /* On one line, whatever stands in the names and values that the words quote. */
-static void complain(const struct netd_server *server, const struct netd_service *service)
+static void complain(const struct netd_server *server)
 {
 	char line[4 * sizeof server->err.text];
 	size_t used = 0;
@@ -74,15 +82,20 @@ static void complain(const struct netd_server *server, const struct netd_service
 					 control ? "\\x%02x" : "%c", (unsigned char)*p);
 	}
 	line[used] = '\0';
-	fprintf(stderr, "%s: %s\n", service->name, line);
+	fprintf(stderr, "%s: %s\n", server->service.name, line);
 }
 
 int netd_main(const struct netd_service *service, const struct netd_config *config, int argc,
 	      char **argv)
 {
-	struct netd_server *server = netd_server_new(service, config, argc, argv);
+	struct netd_server *server = NULL;
 	int status = EXIT_OK;
-	int rc;
+	int rc = init_become();
+
+	if (rc == 0)
+		server = netd_server_new(service, config, argc, argv);
+	else
+		errno = -rc;
 
 	if (!server) {
 		fprintf(stderr, "%s: %s\n", argc > 0 ? argv[0] : "netdaemon", strerror(errno));
@@ -91,12 +104,12 @@ int netd_main(const struct netd_service *service, const struct netd_config *conf
 	server->owns_process = true;
 	rc = netd_server_load(server);
 	if (rc < 0) {
-		complain(server, service);
+		complain(server);
 		status = EXIT_USAGE;
 	} else if (rc == 0) {
 		rc = netd_server_run(server);
 		if (rc < 0) {
-			complain(server, service);
+			complain(server);
 			status = EXIT_RUN;
 		}
 	}

@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "conf/settings.h"
 #include "conn/conn.h"
+#include "listen/inherit.h"
 #include "listen/listen.h"
 #include "log/log.h"
 #include "mode/mode.h"
@@ -25,7 +26,9 @@ struct netd_server {
 	/* netd_server_load() */
 	int load_rc; /* of conf_load(), reported by netd_server_load() */
 	bool loaded;
-	struct address *addresses; /* to bind */
+	struct inherited inherited; /* from netd_server_new() on */
+	struct listeners given;     /* those of them that are used, until they join the others */
+	struct address *addresses;  /* to bind */
 	size_t address_count;
 	struct identity identity;
 	int64_t owner_uid, owner_gid; /* of Unix sockets; -1: leave */
@@ -36,18 +39,30 @@ struct netd_server {
 	struct pidfile pidfile;
 	struct shared shared; /* from netd_server_new() on */
 	struct conn_env env;
-	struct netd_conn *spare; /* the memory of the last connection, for the next one */
 	struct life life;
 	struct worker worker;
 	bool running;
-	bool owns_process; /* netd_main(): signals stay ours until the process ends */
-	int report_fd;     /* the test kit's: told the first address once it is bound; -1: nobody */
-	_Atomic int wake_fd; /* the leading process's; -1 when it does not run */
+	bool owns_process;    /* netd_main(): signals stay ours until the process ends */
+	struct report report; /* to whoever started us; the test kit sets its address_fd */
+	_Atomic int wake_fd;  /* the leading process's; -1 when it does not run */
 };
 
 /* Read and check everything that can be checked without binding; answer --help and its kin.
  * Returns as netd_server_load(). */
 int server_check(struct netd_server *server);
+
+/* Parts of it: the addresses to bind and the sockets handed down; --notify-fd. 0 or -errno. */
+int server_load_addresses(struct netd_server *server);
+int server_load_notify_fd(struct netd_server *server);
+
+/* fronts.c: the access rules of all fronts. And when it is known who the server will be: can the
+ * rules file be read again then? And when it has become that: where the file is now. */
+int server_load_access(struct netd_server *server);
+int server_check_rules(struct netd_server *server);
+int server_settle_rules(struct netd_server *server);
+
+/* What a message about an option begins with: "--rules", "FILE:LINE:COLUMN: rules". */
+void server_label(const struct settings *settings, const char *name, char *out, size_t size);
 
 /* What --check prints. */
 int server_describe(struct netd_server *server, struct buf *out);

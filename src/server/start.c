@@ -7,9 +7,12 @@
  */
 #include "server/server.h"
 
+#include "os/os.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
@@ -27,7 +30,7 @@ static int bind_all(struct netd_server *server)
 	for (size_t i = 0; rc == 0 && i < server->address_count; i++)
 		rc =
 		    listener_open(&server->listeners, &server->addresses[i], &config, &server->err);
-	return rc;
+	return rc < 0 ? rc : inherited_adopt(&server->listeners, &server->given, &server->err);
 }
 
 static int open_log(struct netd_server *server)
@@ -82,8 +85,12 @@ static void close_signals(struct netd_server *server)
 static int drop(struct netd_server *server)
 {
 	const struct settings *settings = &server->settings;
-	int rc =
-	    privileges_drop(&server->identity, settings->chroot, settings->coredump, &server->err);
+	int rc;
+
+	/* Reports of stalls need a library that a chroot would hide. */
+	if (settings->chroot && settings->stall_time > 0 && strcmp(settings->mode, "fibers") == 0)
+		os_backtrace(NULL, NULL, 0);
+	rc = privileges_drop(&server->identity, settings->chroot, settings->coredump, &server->err);
 
 	if (rc == 0 && settings->chroot)
 		log_set_root(server->log, settings->chroot);
@@ -95,6 +102,15 @@ static bool logs_to_stderr(const struct netd_server *server)
 	return server->settings.logfile && strcasecmp(server->settings.logfile, "STDERR") == 0;
 }
 
+static void announce_listener(struct netd_server *server, const struct listener *listener)
+{
+	if (listener->inherited)
+		log_write(server->log, NETD_NOTICE, NULL, "listening on fd:%d (%s)",
+			  listener->number, listener->text);
+	else
+		log_write(server->log, NETD_NOTICE, NULL, "listening on %s", listener->text);
+}
+
 static void announce(struct netd_server *server)
 {
 	const struct settings *settings = &server->settings;
@@ -104,8 +120,7 @@ static void announce(struct netd_server *server)
 		  server->service.name, version ? " " : "", version ? version : "", settings->mode,
 		  settings->childs);
 	for (size_t i = 0; i < server->listeners.count; i++)
-		log_write(server->log, NETD_NOTICE, NULL, "listening on %s",
-			  server->listeners.items[i].text);
+		announce_listener(server, &server->listeners.items[i]);
 	for (size_t i = 0; i < settings->warnings.count; i++)
 		log_write(server->log, NETD_WARNING, NULL, "%s", settings->warnings.items[i]);
 	if (geteuid() == 0 && !server->identity.set_uid)
@@ -113,10 +128,18 @@ static void announce(struct netd_server *server)
 			  "serving as root: give --user NAME (or --user root if it is meant)");
 }
 
-static void report(struct netd_server *server)
+/* Before the drop, which may put the manager's socket out of reach. */
+static void open_report(struct netd_server *server)
 {
-	if (server->report_fd >= 0)
-		dprintf(server->report_fd, "%s\n", server->listeners.items[0].text);
+	const struct settings *settings = &server->settings;
+	struct err err;
+
+	if (notify_open(&server->report.notify, &err) < 0)
+		log_write(server->log, NETD_WARNING, NULL, "%s", err.text);
+	if (settings->notify_fd > 0)
+		server->report.newline_fd = (int)settings->notify_fd;
+	if (settings->print_address)
+		server->report.address_fd = STDOUT_FILENO;
 }
 
 int server_start(struct netd_server *server)
@@ -137,11 +160,13 @@ int server_start(struct netd_server *server)
 	rc = take_pidfile(server);
 	if (rc < 0)
 		goto close_log;
+	open_report(server);
 	rc = drop(server);
+	if (rc == 0)
+		rc = server_settle_rules(server);
 	if (rc < 0)
 		goto release;
 	announce(server);
-	report(server);
 	return 0;
 release:
 	pidfile_release(&server->pidfile);

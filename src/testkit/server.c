@@ -88,7 +88,7 @@ static _Noreturn void server_main(const struct netd_service *service,
 	}
 	if (server->settings.timeout == 0)
 		server->settings.timeout = timeout_ms;
-	server->report_fd = report;
+	server->report.address_fd = report;
 	rc = netd_server_run(server);
 	if (rc < 0)
 		dprintf(report, "!%d %s", -rc, netd_server_error(server));

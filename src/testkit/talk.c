@@ -86,6 +86,7 @@ static int converse(struct netd_server *server, struct memory *memory)
 
 	if (conn_new_over(&conn, &env, &memory->layer) < 0)
 		return -ENOMEM;
+	conn_accepted(conn);
 	end = conn_serve(conn);
 	conn_free(conn);
 	if (end == CONN_SERVED)

@@ -91,10 +91,11 @@ class Front(unittest.TestCase):
     def environment(self):
         return {'PATH': self.bin, 'STATE': self.top, 'LC_ALL': 'C', 'HOME': self.top}
 
-    def build_sh(self, *words, cwd='/'):
+    def build_sh(self, *words, cwd='/', **more):
         done = subprocess.run([os.path.join(self.tree, 'build.sh'), *words], cwd=cwd,
                               env=self.environment(), stdin=subprocess.DEVNULL, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+                              **more)
         return done.returncode, done.stdout, done.stderr
 
     def calls(self, what):
@@ -125,12 +126,13 @@ class Front(unittest.TestCase):
     def test_each_command_asks_for_its_own_sections(self):
         self.installed()
         wanted = {'build': ['build'], 'fuzz': ['build', 'fuzz'], 'run': ['build', 'run'],
-                  'test': ['build', 'test', 'lint'], 'lint': ['build', 'test', 'lint'],
+                  'test': ['build', 'perl', 'test', 'lint'],
+                  'lint': ['build', 'perl', 'test', 'lint'],
                   'bench': ['build', 'bench'], 'coverage': ['build', 'test', 'coverage'],
-                  'install': ['build']}
+                  'install': ['build'], 'install --perl': ['perl']}
         self.write('broken')
         for command, sections in wanted.items():
-            status, _, words = self.build_sh(command)
+            status, _, words = self.build_sh(*command.split())
             names = list(dict.fromkeys(n for s in sections for n in self.sections[s]))
             self.assertEqual(status, 1, command)
             self.assertIn(f'installing: {" ".join(names)}\n', words, command)
@@ -178,11 +180,22 @@ class Front(unittest.TestCase):
     def test_misuse_shows_the_usage_and_exits_2(self):
         for words in ([], ['no-such-command'], ['--no-such-option'], ['build', 'x'], ['lint', 'x'],
                       ['test', 'no-such-row'], ['test', '--no-such-option'], ['fuzz', '-1'],
-                      ['fuzz', '1s'], ['install', '--prefix'], ['install', 'x'], ['clean', 'x']):
+                      ['fuzz', '1s'], ['install', '--prefix'], ['install', 'x'],
+                      ['install', '--perl', 'x'], ['clean', 'x']):
             status, out, err = self.build_sh(*words)
             self.assertEqual((status, out), (2, ''), words)
             self.assertIn('usage: ./build.sh', err)
         self.assertEqual(self.calls(''), [])
+
+    def test_every_command_of_ours_has_help(self):
+        usage = self.build_sh('help')[1]
+        for command in 'build', 'test', 'install', 'clean', 'lint', 'coverage', 'fuzz':
+            for word in '--help', '-h':
+                self.assertEqual(self.build_sh(command, word), (0, usage, ''))
+        server, said = self.started('--help')
+        server.kill()
+        server.communicate(timeout=30)
+        self.assertIn('--logfile STDERR --help in', said)
 
     def test_help_goes_to_standard_output(self):
         for words in (['help'], ['--help'], ['-h']):
@@ -207,6 +220,21 @@ class Front(unittest.TestCase):
         status, _, words = self.build_sh('build')
         self.assertEqual((status, self.calls('ninja')), (1, []))
         self.assertIn('meson has a reason', words)
+
+    def test_a_folder_of_somebody_else_is_told(self):
+        folder = os.path.join(self.tree, 'build')
+        somebody = {'user': 65534} if os.geteuid() == 0 else {}
+        os.chmod(self.top, 0o755)
+        os.chmod(self.tree, 0o555)
+        self.addCleanup(os.chmod, self.tree, 0o755)
+        words = f'build.sh: {folder} cannot be written to: build as its owner, or a copy of the ' \
+                'sources\n'
+        self.assertEqual(self.build_sh('build', **somebody), (1, '', words))
+        os.chmod(self.tree, 0o755)
+        self.assertEqual(self.build_sh('build')[0], 0)  # as with sudo, to install
+        os.chmod(folder, 0o555)
+        self.addCleanup(os.chmod, folder, 0o755)
+        self.assertEqual(self.build_sh('run', **somebody), (1, '', words))
 
     def test_clean_removes_the_builds_and_nothing_else(self):
         self.build_sh('build')
@@ -239,6 +267,13 @@ class Front(unittest.TestCase):
             server.kill()
             server.communicate(timeout=30)
             self.assertIn('nc -N localhost 3000', said)
+
+    def test_run_with_any_free_port_says_where_to_find_it(self):
+        server, said = self.started('--localport', '0')
+        server.kill()
+        server.communicate(timeout=30)
+        self.assertIn('answers on the port named by "listening on" below', said)
+        self.assertIn('nc -N localhost PORT', said)
 
     def test_every_package_has_a_reason(self):
         with open(self.tree + '/tools/packages.txt', encoding='utf-8') as file:

@@ -1,4 +1,4 @@
-"""test_counting.py - the count at the end of build.sh test is honest, and TAP from Python too."""
+"""test_counting.py - the count at the end of build.sh test is honest, and TAP from Python and Perl."""
 import json
 import os
 import subprocess
@@ -9,6 +9,7 @@ import unittest
 ROOT = os.environ['SOURCE_ROOT']
 COUNT = os.path.join(ROOT, 'tools', 'count_tests.py')
 TAP = os.path.join(ROOT, 'tests', 'lib', 'tap_unittest.py')
+FLAT = os.path.join(ROOT, 'tests', 'lib', 'tap_flat.py')
 GOOD = '1..2\nok 1 - a\nok 2 - b\n'
 
 
@@ -121,3 +122,37 @@ class Tap(unittest.TestCase):
     def test_a_pattern_chooses(self):
         text = '  def test_a(self): pass\n  def test_b(self): self.fail()\n'
         self.assertEqual(self.tap(text, 'test_a'), (0, ['ok 1 - T.test_a', '1..1']))
+
+
+class Subtests(unittest.TestCase):
+    """tap_flat.py: each assertion of a subtest counts, its sum does not."""
+
+    def flat(self, text, status=0):
+        """What it says of a program that says text and ends so: (exit status, lines)."""
+        done = subprocess.run([sys.executable, FLAT, 'sh', '-c', f'cat; exit {status}'], input=text,
+                              stdout=subprocess.PIPE, text=True, check=False)
+        return done.returncode, done.stdout.splitlines()
+
+    def test_assertions_of_subtests_count_one_by_one(self):
+        text = ('# Subtest: a\n    ok 1 - x\n    # Subtest: b\n        ok 1 - y\n        1..1\n'
+                '    ok 2 - b\n    1..2\nok 1 - a\nok 2 - z\n1..2\n')
+        self.assertEqual(self.flat(text),
+                         (0, ['ok 1 - a: x', 'ok 2 - a: b: y', 'ok 3 - z', '1..3']))
+
+    def test_a_failure_inside_counts_once(self):
+        text = '# Subtest: a\n    ok 1 - x\n    not ok 2 - y\n    1..2\nnot ok 1 - a\n1..1\n'
+        self.assertEqual(self.flat(text, 1),
+                         (1, ['ok 1 - a: x', 'not ok 2 - a: y', '1..2']))
+
+    def test_a_sum_counts_when_nothing_inside_says_it(self):
+        text = '# Subtest: a\n    1..3\n    ok 1 - x\nnot ok 1 - a\n1..1\n'
+        self.assertEqual(self.flat(text)[1], ['ok 1 - a: x', 'not ok 2 - a', '1..2'])
+        text = '# Subtest: a\n    1..0 # SKIP why\nok 1 - a # skip why\n1..1\n'
+        self.assertEqual(self.flat(text)[1], ['# 1..0 # SKIP why', 'ok 1 - a # skip why', '1..1'])
+
+    def test_what_is_broken_stays_broken(self):
+        self.assertEqual(self.flat('1..3\nok 1 - x\n', 255), (255, ['ok 1 - x', '1..3']))
+        self.assertEqual(self.flat('ok 1 - x\n# Subtest: a\n    ok 1 - y\n')[1],
+                         ['ok 1 - x', 'ok 2 - a: y'])
+        self.assertEqual(self.flat('1..0 # SKIP why\n')[1], ['1..0 # SKIP why'])
+        self.assertEqual(self.flat('', '$(kill -9 $$)')[0], 137)

@@ -78,8 +78,8 @@ class Install(unittest.TestCase):
 
     def test_headers_libraries_and_pkgconfig_are_there(self):
         there = run('find', self.folder + '/dest', '-type', 'f', '-o', '-type', 'l')
-        for name in ('netdaemon.h', 'netdaemon_test.h', 'libnetdaemon.so', 'libnetdaemon.so.0',
-                     'libnetdaemon.a', 'netdaemon.pc'):
+        for name in ('netdaemon.h', 'netdaemon_sections.h', 'netdaemon_test.h',
+                     'libnetdaemon.so', 'libnetdaemon.so.0', 'libnetdaemon.a', 'netdaemon.pc'):
             self.assertRegex(there, f'(?m)/{re.escape(name)}$')
         self.assertNotIn('netdaemon_core', there)
 

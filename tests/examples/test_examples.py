@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import stat
+import subprocess
 import tempfile
 import time
 import unittest
@@ -14,9 +15,12 @@ MODES = [
     ('--mode', 'single'),
     ('--mode', 'fork'),
     ('--mode', 'threads'),
+    ('--mode', 'fibers'),
+    ('--mode', 'fibers', '--io', 'epoll'),
     ('--childs', '2'),
     ('--childs', '2', '--mode', 'fork'),
     ('--childs', '2', '--mode', 'threads'),
+    ('--childs', '2', '--mode', 'fibers'),
 ]
 
 
@@ -38,6 +42,18 @@ class Examples(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         return folder.name
+
+
+class Help(unittest.TestCase):
+    def test_a_default_is_told_once(self):
+        for name in ('calculator', 'chat', 'echo', 'http_hello', 'multiplier', 'relay', 'spooler',
+                     'whoami'):
+            with self.subTest(name):
+                text = subprocess.run([netd.program(name), '--help'], check=True, timeout=60,
+                                      stdout=subprocess.PIPE, text=True).stdout
+                self.assertIn('--mode MODE', text)
+                for option in re.split(r'(?m)^  (?=--)', text):
+                    self.assertLess(len(re.findall(r'\bdefault\b', option)), 2, option)
 
 
 class Echo(Examples):
@@ -183,7 +199,7 @@ class Whoami(Examples):
                     host, port = client.sock.getsockname()
                     facts = self.facts(client.read_all())
                 self.assertEqual(list(facts), self.KEYS)
-                wanted = mode[-1] if '--mode' in mode else 'single'
+                wanted = mode[mode.index('--mode') + 1] if '--mode' in mode else 'single'
                 self.assertEqual(facts, {
                     'connection': facts['connection'], 'peer': f'{host}:{port}', 'address': host,
                     'port': str(port), 'name': '-', 'local': server.address, 'uid': '-', 'gid': '-',
@@ -380,7 +396,9 @@ class Spooler(Examples):
 
 class All(Examples):
     OPTIONS = {'echo': [], 'multiplier': [], 'whoami': ['--key'], 'calculator': ['--base'],
-               'spooler': ['--spool', '--output', '--max-job']}
+               'spooler': ['--spool', '--output', '--max-job'], 'chat': [],
+               'http_hello': ['--body', '--max-body', '--idle-time', '--request-time'],
+               'relay': ['--to', '--connect-time', '--idle-time']}
 
     def test_help_names_every_option_with_words(self):
         for name, options in self.OPTIONS.items():
@@ -390,7 +408,7 @@ class All(Examples):
                 self.assertRegex(result.stdout, rf'(?m)^ *{option}\b.*\S')
 
     def test_version_names_the_program(self):
-        for name in ('calculator', 'multiplier', 'whoami', 'spooler'):
+        for name in self.OPTIONS.keys() - {'echo'}:
             result = netd.run(netd.program(name), '--version')
             self.assertEqual(result.returncode, 0)
             self.assertRegex(result.stdout, rf'^{name} 1\.0')

@@ -22,6 +22,9 @@ ALL = tuple(MODES)
 PREFORK = tuple(name for name in MODES if name.startswith('childs'))
 FORKING = ('fork', 'childs-fork')
 THREADED = ('threads', 'childs-threads')
+POLLERS = ('fibers', 'fibers-epoll', 'fibers-poll')  # mode fibers in one process
+FIBERS = POLLERS + ('childs-fibers',)
+SHARING = THREADED + FIBERS  # connections share a process
 BESIDE = FORKING + THREADED  # more than one connection at a time in one accepting process
 SANITIZED = os.environ.get('SANITIZED', '')
 
@@ -73,7 +76,7 @@ def settle(server, wanted):
 
 
 def ready(server, mode):
-    """Wait until all workers have come as far as to have their own pipe for signals."""
+    """Wait until all workers have come as far as to have what they need."""
     def up():
         workers, above = server.workers(), set(fds(server.pid).values())
         with contextlib.suppress(OSError):  # one has just ended
@@ -81,7 +84,9 @@ def ready(server, mode):
                 any(name.startswith('pipe:') and name not in above for name in fds(pid).values())
                 for pid in workers)
     if mode.startswith('childs'):
-        wait_until('both workers are ready', up)
+        wait_until('both workers have a pipe of their own for signals', up)
+    if mode.startswith('childs-fibers'):
+        server.wait_for_log('fibers wait by', count=2)
 
 
 def accepting(server, mode):

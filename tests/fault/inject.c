@@ -183,6 +183,14 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 	return what == FAIL ? -1 : real(fd, what == SHORTEN ? &shorter : message, flags);
 }
 
+ssize_t send(int fd, const void *data, size_t size, int flags)
+{
+	enum strike what = size ? strike(FAULT_SEND) : PASS;
+	REAL(send);
+
+	return what == FAIL ? -1 : real(fd, data, what == SHORTEN ? 1 : size, flags);
+}
+
 ssize_t sendfile(int out, int in, off_t *offset, size_t count)
 {
 	enum strike what = strike(FAULT_SENDFILE);

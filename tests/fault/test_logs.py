@@ -50,6 +50,8 @@ class Disks(InModes):
         with Faults() as faults, self.server(**faults.into()) as server, server.client() as client:
             client.send(b'log before\n').expect(b'ok 0\n')
             server.wait_for_log('server before')
+            if self.basic == 'fibers':  # each worker says how it waits
+                server.wait_for_log('fibers wait by', count=self.accepting)
             faults.arm('log', errno.ENOSPC, FOR_EVER)
             for _ in range(50):
                 client.send(b'log lost\n').expect(b'ok 0\n')

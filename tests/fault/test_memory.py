@@ -1,9 +1,11 @@
 """test_memory.py - the n-th allocation fails, for every n: at the start, and in conversations."""
 import errno
+import os
+import signal
 import subprocess
 import unittest
 
-from faults import InModes, in_modes
+from faults import POLLERS, InModes, in_modes
 from inject import Faults
 from netd import PATIENCE, Failure, program, run
 
@@ -13,7 +15,7 @@ TALK += b'stdio\nyes\n'
 
 
 class Conversations(InModes):
-    modes = ('single', 'fork', 'threads')
+    modes = ('single', 'fork', 'threads', *POLLERS)
 
     def talk(self, server):
         """All of it or a part; what comes is as it would be without the fault."""
@@ -38,6 +40,27 @@ class Conversations(InModes):
             self.assertGreater(n, 8)
             self.assertLess(complete, n)  # some of them hurt
             self.assertLessEqual(server.log_count('connection dropped'), 2)
+
+
+class Shortage(InModes):
+    modes = ('threads', *POLLERS)
+
+    def test_while_there_is_none_at_all_those_who_are_in_are_served(self):
+        with Faults() as faults, self.server(**faults.into()) as server:
+            clients = [server.client() for _ in range(60)]
+            for client in clients:
+                client.send(b'echo before\n').expect(b'before\n')
+            faults.arm('alloc', errno.ENOMEM)
+            os.kill(server.pid, signal.SIGSTOP)  # so that all come in one turn
+            for client in clients:
+                client.send(b'echo meanwhile\n')
+            os.kill(server.pid, signal.SIGCONT)
+            for client in clients:
+                client.expect(b'meanwhile\n')
+            faults.disarm()
+            for client in clients:
+                client.send(b'echo after\n').expect(b'after\n').close()
+            self.assertEqual(server.log_count('err, '), 0)
 
 
 class Starts(unittest.TestCase):
@@ -73,7 +96,7 @@ class Starts(unittest.TestCase):
 
 
 def load_tests(loader, standard, pattern):
-    suite = in_modes(Conversations)(loader, standard, pattern)
+    suite = in_modes(Conversations, Shortage)(loader, standard, pattern)
     suite.addTests(loader.loadTestsFromTestCase(Starts))
     return suite
 

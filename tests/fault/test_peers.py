@@ -5,7 +5,7 @@ import socket
 import struct
 import unittest
 
-from faults import BESIDE, InModes, books, in_modes, ready, settle
+from faults import BESIDE, FIBERS, InModes, books, in_modes, ready, settle
 from netd import wait_until
 
 SIZE = 4000000
@@ -22,7 +22,7 @@ def hard_socket(port, connect=True):
 
 
 class Slow(InModes):
-    modes = BESIDE
+    modes = BESIDE + FIBERS
 
     def small_window(self, server):
         sock = socket.socket()

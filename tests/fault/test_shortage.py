@@ -3,14 +3,17 @@ import errno
 import os
 import resource
 import signal
+import time
 import unittest
 
-from faults import (BESIDE, PREFORK, SANITIZED, THREADED, InModes, accepting, books, cpu_share,
+from faults import (BESIDE, PREFORK, SANITIZED, SHARING, InModes, accepting, books, cpu_share,
                     in_modes, need_root, ready, settle)
 from inject import FOR_EVER, Faults, need_library
 from netd import fds, program, run, wait_until
 
 IDLE = 0.05  # of one processor, while nothing can be done
+PAUSE = 0.1  # seconds between two tries, when nothing has changed
+MANY = 100  # clients, of whom each would wait that long
 
 
 def first_free(pid):
@@ -25,6 +28,15 @@ def limit_descriptors(pid, soft):
 
 def ask(client, text):
     client.send(b'echo ' + text + b'\n')
+
+
+def serve_all(clients):
+    for number, client in enumerate(clients):
+        ask(client, b'%d' % number)
+        client.shutdown()
+    for number, client in enumerate(clients):
+        client.expect(b'%d\n' % number).expect_end()
+        client.close()
 
 
 class Descriptors(InModes):
@@ -64,7 +76,7 @@ class Descriptors(InModes):
 
 class Closing(Descriptors):
     """A connection that ends makes room for the next."""
-    modes = THREADED
+    modes = SHARING
 
     def test_clients_wait_until_there_are_descriptors_again(self):
         with self.server() as server:
@@ -85,6 +97,23 @@ class Closing(Descriptors):
             self.feed(server)
             for client in waiting:
                 client.close()
+
+    def test_who_waits_is_served_as_soon_as_another_has_ended(self):
+        with self.server() as server:
+            self.prepared(server)
+            held = [server.client() for _ in range(self.accepting)]
+            for client in held:
+                ask(client, b'in')
+                client.expect(b'in\n')
+            self.starve(server)
+            clients = [server.client() for _ in range(MANY)]
+            server.wait_for_log('cannot accept: Too many open files')
+            begin = time.monotonic()
+            for client in held:
+                client.close()
+            serve_all(clients)
+            self.assertLess(time.monotonic() - begin, MANY * PAUSE / self.accepting / 2)
+            self.feed(server)
 
 
 class Accepting(InModes):
@@ -164,6 +193,7 @@ class Starting(InModes):
 
     def test_a_stop_does_not_wait_for_them(self):
         with Faults() as faults, self.server(**faults.into()) as server:
+            ready(server, self.mode)
             faults.arm(self.fault, errno.EAGAIN, FOR_EVER)
             with server.client() as client:
                 ask(client, b'never')
@@ -204,7 +234,8 @@ class Processes(InModes):
     """RLIMIT_NPROC for real: a user of its own may have three processes or threads."""
     modes = ('fork', 'threads')
 
-    def test_a_user_at_the_limit_of_processes(self):
+    def as_a_user(self, processes):
+        """A wrapper for server()."""
         need_root('to become a user without processes')
         if SANITIZED == 'thread':
             self.skipTest('this sanitizer makes threads of its own')
@@ -212,7 +243,10 @@ class Processes(InModes):
         become = ['setpriv', f'--reuid={user}', f'--regid={user}', '--clear-groups']
         if run(*become, program('conform'), '--version').returncode:
             self.skipTest('other users may not run the programs of this build')
-        with self.server(wrapper=[*become, 'prlimit', '--nproc=3:3']) as server:
+        return {'wrapper': [*become, 'prlimit', f'--nproc={processes}:{processes}']}
+
+    def test_a_user_at_the_limit_of_processes(self):
+        with self.server(**self.as_a_user(3)) as server:
             held = [server.client() for _ in range(2)]
             for client in held:
                 ask(client, b'in')
@@ -228,6 +262,15 @@ class Processes(InModes):
                 client.close()
             for number, client in enumerate(waiting):
                 client.expect(b'%d\n' % number).expect_end()
+
+    def test_who_waits_is_served_as_soon_as_another_has_ended(self):
+        with self.server(**self.as_a_user(2)) as server:
+            clients = [server.client() for _ in range(MANY)]
+            server.wait_for_log('cannot start a handler')
+            begin = time.monotonic()
+            serve_all(clients)
+            self.assertLess(time.monotonic() - begin, MANY * PAUSE / 2)
+            self.assertEqual(server.log_count('cannot start'), 1)
 
 
 load_tests = in_modes(Descriptors, Closing, Accepting, Starting, Workers, Processes)

@@ -96,7 +96,7 @@ class Loops(InModes):
             client.send(b'pid\n')
             handler = int(client.expect_line(r'(\d+) .*').group(1))
             turns = server.log_count('loop in')
-            server.wait_for_log('loop in', count=turns + 1)  # it sleeps for 0.3 s from now on
+            server.wait_for_log('loop in', count=turns + 1)  # it sleeps for 1 s from now on
             client.close()
             wait_until('the handler is a corpse', lambda: not alive(handler))
             server.signal(signal.SIGTERM)

@@ -17,9 +17,13 @@ MODES = {
     'single': ['--mode', 'single'],
     'fork': ['--mode', 'fork'],
     'threads': ['--mode', 'threads'],
+    'fibers': ['--mode', 'fibers'],
+    'fibers-epoll': ['--mode', 'fibers', '--io', 'epoll'],
+    'fibers-poll': ['--mode', 'fibers', '--io', 'poll'],
     'childs-single': ['--childs', '2', '--mode', 'single'],
     'childs-fork': ['--childs', '2', '--mode', 'fork'],
     'childs-threads': ['--childs', '2', '--mode', 'threads'],
+    'childs-fibers': ['--childs', '2', '--mode', 'fibers'],
 }
 
 
@@ -33,8 +37,12 @@ class InEveryMode(unittest.TestCase):
     mode = 'threads'  # replaced in the classes that every_mode() makes
     program = 'conform'
 
+    @property
+    def options(self):
+        return MODES[self.mode]
+
     def server(self, *args, **more):
-        return Server(program(self.program), *MODES[self.mode], *args, **more)
+        return Server(program(self.program), *self.options, *args, **more)
 
     @property
     def serial(self):
@@ -44,6 +52,22 @@ class InEveryMode(unittest.TestCase):
     @property
     def prefork(self):
         return self.mode.startswith('childs')
+
+    @property
+    def basic(self):
+        """The value of --mode."""
+        options = MODES[self.mode]
+        return options[options.index('--mode') + 1]
+
+    @property
+    def shares_process(self):
+        """Handlers run in the process that the test started."""
+        return not self.prefork and not self.forks
+
+    @property
+    def shares_thread(self):
+        """Handlers run on the thread that takes the signals of that process."""
+        return not self.prefork and self.basic in ('single', 'fibers')
 
     @property
     def forks(self):

@@ -26,6 +26,7 @@ import subprocess
 import sys
 import threading
 import time
+import unittest
 
 PATIENCE = float(os.environ.get('TEST_PATIENCE', '15'))  # seconds; slow machines need more
 LISTENING = re.compile(r'\b(tcp:(?:\[[^]]*\]|[^\s:]*):\d+|unix:[^\s,]+)')
@@ -47,11 +48,23 @@ def program(name):
     return os.path.join(folder, name)
 
 
+@contextlib.contextmanager
+def within_reach(of_others):
+    """Other users may not come as far as our programs, where they lie below /root: skip then."""
+    try:
+        yield
+    except PermissionError as error:
+        if not of_others:
+            raise
+        raise unittest.SkipTest(f'other users may not run {error.filename}') from error
+
+
 def run(*argv, timeout=PATIENCE, text=True, **more):
     """Run a program that ends by itself (--help, --check): subprocess.CompletedProcess."""
     more.setdefault('stdin', subprocess.DEVNULL)
-    return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout,
-                          text=text, check=False, **more)
+    with within_reach(of_others='preexec_fn' in more):
+        return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout,
+                              text=text, check=False, **more)
 
 
 def wait_until(what, condition, timeout=PATIENCE):
@@ -74,18 +87,25 @@ def status(pid):
         return dict(line.rstrip('\n').split(':\t', 1) for line in file if ':\t' in line)
 
 
+def _entries(path):
+    """What is in a folder of /proc; nothing, if the process has ended since."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return os.listdir(path)
+    return []
+
+
 def fds(pid):
     """Open descriptors: {3: 'socket:[4711]', ...}."""
     found = {}
-    for name in os.listdir(f'/proc/{pid}/fd'):
-        with contextlib.suppress(FileNotFoundError):  # closed since
+    for name in _entries(f'/proc/{pid}/fd'):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # closed since
             found[int(name)] = os.readlink(f'/proc/{pid}/fd/{name}')
     return found
 
 
 def threads(pid):
     """The numbers of the threads of a process."""
-    return sorted(int(name) for name in os.listdir(f'/proc/{pid}/task'))
+    return sorted(int(name) for name in _entries(f'/proc/{pid}/task'))
 
 
 def alive(pid):
@@ -95,7 +115,7 @@ def alive(pid):
     return False
 
 
-def _processes():
+def processes():
     """(number, state, parent, session) of every process, corpses too. PID/task/*/children would be
     quicker, but may not be compiled into the kernel."""
     for name in filter(str.isdigit, os.listdir('/proc')):
@@ -107,14 +127,14 @@ def _processes():
 
 def children(pid):
     """Living direct children."""
-    return sorted(number for number, state, parent, _ in _processes()
+    return sorted(number for number, state, parent, _ in processes()
                   if parent == pid and state != b'Z')
 
 
 def tree(pid):
     """A process and all its living descendants, parents first."""
     below = {}
-    for number, state, parent, _ in _processes():
+    for number, state, parent, _ in processes():
         if state != b'Z':
             below.setdefault(parent, []).append(number)
     found = [pid]
@@ -274,9 +294,10 @@ class Server:
         _prepare()
         with self._news:
             self.log, self.output, self.addresses = [], b'', []
-        self.process = subprocess.Popen(
-            self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=self.env, cwd=self.cwd, start_new_session=True, **self.popen_more)
+        with within_reach(of_others='preexec_fn' in self.popen_more):
+            self.process = subprocess.Popen(
+                self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env=self.env, cwd=self.cwd, start_new_session=True, **self.popen_more)
         _running.append(self)
         self._open_logs = 1
         self._readers = [threading.Thread(target=self._read_log, args=(self.process.stderr,)),
@@ -509,13 +530,13 @@ def _send(pid, signum):
 
 def _session(leader):
     """Living processes that are still in the session of a process that we started."""
-    return [number for number, state, _, session in _processes()
+    return [number for number, state, _, session in processes()
             if session == leader and state != b'Z']
 
 
 def _reap(leader):
     """Bury the orphans of that session that were handed to us."""
-    for number, state, parent, session in _processes():
+    for number, state, parent, session in processes():
         if session == leader and parent == os.getpid() and state == b'Z':
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(number, os.WNOHANG)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -49,6 +50,21 @@ static int cmd_client(struct netd_conn *c, char *rest)
 	return 0;
 }
 
+/* "A=x B=y ", or "-": there are none. */
+static int cmd_env(struct netd_conn *c, char *rest)
+{
+	const char *name, *value;
+	int count = 0;
+
+	(void)rest;
+	while (netd_client_env(c, count, &name, &value) == 1) {
+		netd_printf(c, "%s=%s ", name, value);
+		count++;
+	}
+	netd_write(c, count ? "\n" : "-\n", count ? 1 : 2);
+	return 0;
+}
+
 static int cmd_id(struct netd_conn *c, char *rest)
 {
 	(void)rest;
@@ -84,6 +100,28 @@ static int cmd_stats(struct netd_conn *c, char *rest)
 		    "active=%" PRIu64 " accepted=%" PRIu64 " refused=%" PRIu64 " failed=%" PRIu64
 		    " log_drops=%" PRIu64 "\n",
 		    stats.active, stats.accepted, stats.refused, stats.failed, stats.log_drops);
+	return 0;
+}
+
+static int cmd_limited(struct netd_conn *c, char *rest)
+{
+	struct netd_stats stats = {.size = sizeof stats};
+
+	(void)rest;
+	netd_server_stats(netd_conn_server(c), &stats);
+	netd_printf(c, "limited=%" PRIu64 " untracked=%" PRIu64 " accepted=%" PRIu64 "\n",
+		    stats.limited, stats.untracked, stats.accepted);
+	return 0;
+}
+
+static int cmd_fibers(struct netd_conn *c, char *rest)
+{
+	struct netd_stats stats = {.size = sizeof stats};
+
+	(void)rest;
+	netd_server_stats(netd_conn_server(c), &stats);
+	netd_printf(c, "parked=%" PRIu64 " compacted=%" PRIu64 " bytes=%" PRIu64 "\n", stats.parked,
+		    stats.compacted, stats.bytes);
 	return 0;
 }
 
@@ -161,15 +199,36 @@ static int cmd_exit(struct netd_conn *c, char *rest)
 	_exit((int)conform_number(rest));
 }
 
+/* The one name in a backtrace: see meson.build. */
+void conform_spin(int64_t until)
+{
+	while (netd_now() < until)
+		;
+}
+
 static int cmd_spin(struct netd_conn *c, char *rest)
 {
-	volatile int64_t until = netd_now() + conform_number(rest);
+	int64_t until = netd_now() + conform_number(rest);
 
 	netd_printf(c, "spinning\n");
 	netd_flush(c);
-	while (netd_now() < until)
-		;
+	conform_spin(until);
 	return 0;
+}
+
+/* Each frame is known to the next one, or a compiler would make one of them all. */
+static int dig(const volatile char *above, long left)
+{
+	volatile char room[4096];
+
+	room[0] = above ? above[0] : 1;
+	return left > 0 ? dig(room, left - 1) + room[0] : room[0];
+}
+
+/* So many times 4 KB of stack; without a number: more than there can be. */
+static int cmd_overflow(struct netd_conn *c, char *rest)
+{
+	return conform_answer(c, dig(NULL, *rest ? conform_number(rest) : LONG_MAX));
 }
 
 struct farewell {
@@ -208,11 +267,14 @@ static int cmd_print(struct netd_conn *c, char *rest)
 }
 
 static const struct command own_commands[] = {
-    {"peer", cmd_peer}, {"client", cmd_client}, {"id", cmd_id},         {"escape", cmd_escape},
-    {"pid", cmd_pid},   {"stats", cmd_stats},   {"option", cmd_option}, {"draining", cmd_draining},
-    {"data", cmd_data}, {"log", cmd_log},       {"stop", cmd_stop},     {"bye", cmd_bye},
-    {"fail", cmd_fail}, {"fatal", cmd_fatal},   {"crash", cmd_crash},   {"exit", cmd_exit},
-    {"spin", cmd_spin}, {"defer", cmd_defer},   {"print", cmd_print},   {NULL, NULL},
+    {"peer", cmd_peer},         {"client", cmd_client},   {"id", cmd_id},
+    {"env", cmd_env},           {"escape", cmd_escape},   {"pid", cmd_pid},
+    {"stats", cmd_stats},       {"option", cmd_option},   {"draining", cmd_draining},
+    {"data", cmd_data},         {"log", cmd_log},         {"stop", cmd_stop},
+    {"bye", cmd_bye},           {"fail", cmd_fail},       {"fatal", cmd_fatal},
+    {"crash", cmd_crash},       {"exit", cmd_exit},       {"spin", cmd_spin},
+    {"defer", cmd_defer},       {"print", cmd_print},     {"fibers", cmd_fibers},
+    {"overflow", cmd_overflow}, {"limited", cmd_limited}, {NULL, NULL},
 };
 
 static const struct command *find(const struct command *commands, const char *name)
@@ -232,6 +294,8 @@ static int obey(struct netd_conn *c, char *line)
 		*rest++ = '\0';
 	command = find(io_commands, line);
 	if (!command)
+		command = find(limit_commands, line);
+	if (!command)
 		command = find(own_commands, line);
 	if (command)
 		return command->run(c, rest ? rest : line + strlen(line));
@@ -244,6 +308,8 @@ static int run(struct netd_conn *c)
 	char line[1024];
 	ssize_t n;
 
+	if (getenv("CONFORM_FOREIGN")) /* leave every client to cat */
+		return conform_foreign(c, NETD_NEVER);
 	while ((n = netd_readline(c, line, sizeof line)) != 0) {
 		int rc;
 
@@ -264,6 +330,18 @@ static int run(struct netd_conn *c)
 /* ----------------------------------------------------------------------------------- the service
  */
 
+/* Wait for input that does not come, and say that it did not. */
+static void look_for_input(struct netd_conn *c)
+{
+	char byte;
+
+	netd_set_timeout(c, 20);
+	if (netd_read(c, &byte, 1) == -ETIMEDOUT)
+		netd_printf(c, "nothing\n");
+	netd_set_timeout(c, 0);
+	netd_flush(c);
+}
+
 static int open_conn(struct netd_conn *c)
 {
 	int *mark = netd_alloc(c, sizeof *mark);
@@ -272,6 +350,10 @@ static int open_conn(struct netd_conn *c)
 		return -ENOMEM;
 	*mark = 1;
 	netd_set_data(c, mark);
+	if (getenv("CONFORM_OPEN_LOOKS"))
+		look_for_input(c);
+	if (getenv("CONFORM_OPEN_SLEEPS")) /* milliseconds */
+		netd_sleep(conform_number(getenv("CONFORM_OPEN_SLEEPS")));
 	return netd_server_option_int(netd_conn_server(c), "open-fails") ? -EIO : 0;
 }
 
@@ -290,7 +372,7 @@ static int loop(struct netd_server *server)
 	if (what && strcmp(what, "fail") == 0)
 		return -EIO;
 	if (what && strcmp(what, "sleep") == 0)
-		return netd_sleep(300);
+		return netd_sleep(1000);
 	if (what && strcmp(what, "stop") == 0)
 		return netd_server_stop(server);
 	return 0;
@@ -324,10 +406,11 @@ static const struct netd_option options[] = {
 
 int main(int argc, char **argv)
 {
-	static const struct netd_service conform =
+	const struct netd_service conform =
 	    NETD_SERVICE(.name = "conform", .version = "1", .options = options,
 			 .configure = configure, .open = open_conn, .accept = accept_conn,
-			 .run = run, .loop = loop, .done = done);
+			 .run = run, .loop = loop, .done = done,
+			 .keep_stack = getenv("CONFORM_KEEP_STACK") != NULL);
 
 	return netd_main(&conform, NULL, argc, argv);
 }

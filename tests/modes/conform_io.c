@@ -40,6 +40,25 @@ static int cmd_line(struct netd_conn *c, char *rest)
 	return conform_answer(c, n);
 }
 
+/* Sleep so many milliseconds with a line in hand; it must not have changed. */
+static int cmd_dwell(struct netd_conn *c, char *rest)
+{
+	long ms = conform_number(rest);
+	char *line, copy[256];
+	ssize_t n;
+	int rc;
+
+	netd_printf(c, "dwelling\n");
+	n = netd_line(c, &line);
+	if (n <= 0 || (size_t)n > sizeof copy)
+		return conform_answer(c, n < 0 ? n : -EIO);
+	memcpy(copy, line, (size_t)n);
+	rc = netd_sleep(ms);
+	if (rc < 0)
+		return conform_answer(c, rc);
+	return conform_answer(c, memcmp(copy, line, (size_t)n) == 0 ? n : -EIO);
+}
+
 static int cmd_exact(struct netd_conn *c, char *rest)
 {
 	size_t size = (size_t)conform_number(rest);
@@ -199,6 +218,32 @@ static int cmd_deadline(struct netd_conn *c, char *rest)
 	return conform_answer(c, n);
 }
 
+static int cmd_timeout(struct netd_conn *c, char *rest)
+{
+	char *line;
+	ssize_t n;
+
+	netd_set_timeout(c, conform_number(rest));
+	n = netd_line(c, &line);
+	netd_set_timeout(c, 0);
+	if (n < 0)
+		netd_printf(c, "%s; ", netd_conn_error(c));
+	return conform_answer(c, n);
+}
+
+static int cmd_writetimeout(struct netd_conn *c, char *rest)
+{
+	static const char zeros[65536];
+	ssize_t n;
+
+	netd_set_timeout(c, conform_number(rest));
+	do
+		n = netd_write(c, zeros, sizeof zeros);
+	while (n > 0);
+	netd_log(c, NETD_NOTICE, "write ended: %s", strerrorname_np((int)-n));
+	return DONE;
+}
+
 static int cmd_writedeadline(struct netd_conn *c, char *rest)
 {
 	static const char zeros[65536];
@@ -314,6 +359,38 @@ static int offloaded(void *arg)
 	return *(int *)arg + 1;
 }
 
+static int nap(void *arg)
+{
+	return netd_sleep(*(const int *)arg);
+}
+
+/* A wait of the library's, in a function that is called on a helper thread where there is one. */
+static int cmd_offloadnap(struct netd_conn *c, char *rest)
+{
+	int ms = (int)conform_number(rest);
+
+	netd_printf(c, "napping\n");
+	netd_flush(c);
+	return conform_answer(c, netd_offload(nap, &ms));
+}
+
+/* A read that comes too late, then output: nothing of it may be lost. */
+static int cmd_lateflush(struct netd_conn *c, char *rest)
+{
+	char *line;
+	ssize_t n;
+
+	netd_printf(c, "first\n");
+	netd_set_deadline(c, netd_now() + conform_number(rest));
+	do
+		n = netd_line(c, &line);
+	while (n > 0);
+	n = netd_flush(c);
+	netd_set_deadline(c, NETD_NEVER);
+	netd_printf(c, "flush %zd\n", n);
+	return 0;
+}
+
 static int cmd_offload(struct netd_conn *c, char *rest)
 {
 	int value = (int)conform_number(rest);
@@ -325,6 +402,7 @@ const struct command io_commands[] = {
     {"echo", cmd_echo},
     {"readline", cmd_readline},
     {"line", cmd_line},
+    {"dwell", cmd_dwell},
     {"exact", cmd_exact},
     {"read", cmd_read},
     {"drain", cmd_drain},
@@ -337,6 +415,8 @@ const struct command io_commands[] = {
     {"hold", cmd_hold},
     {"keep", cmd_keep},
     {"deadline", cmd_deadline},
+    {"timeout", cmd_timeout},
+    {"writetimeout", cmd_writetimeout},
     {"writedeadline", cmd_writedeadline},
     {"sleep", cmd_sleep},
     {"poll", cmd_poll},
@@ -344,5 +424,7 @@ const struct command io_commands[] = {
     {"dial", cmd_dial},
     {"spawn", cmd_spawn},
     {"offload", cmd_offload},
+    {"offloadnap", cmd_offloadnap},
+    {"lateflush", cmd_lateflush},
     {NULL, NULL},
 };

@@ -92,12 +92,27 @@ class Stopping(InEveryMode):
         with self.server() as server, server.client() as client:
             client.send(b'spin 60000\n').expect(b'spinning\n')
             begin = time.monotonic()
-            if self.mode == 'single':  # the only thread is the handler's: the second one kills
+            if self.shares_thread:  # the only thread is the handler's: the second one kills
                 server.signal(signal.SIGINT)
                 wait_until('the first was taken', lambda: not self.catches_sigint(server))
                 server.stop(signal.SIGINT, status=-signal.SIGINT)
             else:
                 server.stop(signal.SIGINT, status=1 if self.mode == 'threads' else 0)
+            self.assertLess(time.monotonic() - begin, 10)
+
+    def test_a_drain_waits_for_what_was_offloaded(self):
+        with self.server() as server, server.client() as client:
+            client.send(b'offloadnap 300\n').expect(b'napping\n')
+            server.signal(signal.SIGTERM)
+            client.expect(b'ok 0\n')
+            client.shutdown().expect_end()
+            server.wait()
+
+    def test_a_stop_ends_the_wait_of_what_was_offloaded(self):
+        with self.server() as server, server.client() as client:
+            client.send(b'offloadnap 60000\n').expect(b'napping\n')
+            begin = time.monotonic()
+            server.stop(signal.SIGINT)
             self.assertLess(time.monotonic() - begin, 10)
 
     @staticmethod
@@ -179,7 +194,7 @@ class Failing(InEveryMode):
             self.assertEqual(server.talk(b'echo after\n'), b'after\n')
 
     def test_a_crash_costs_what_the_mode_says(self):
-        if self.mode in ('single', 'threads'):
+        if self.shares_process:
             with self.server() as server:
                 server.client().send(b'crash\n').expect_gone()
                 server.wait(status=-signal.SIGSEGV)
@@ -189,10 +204,10 @@ class Failing(InEveryMode):
             server.wait_for_log(r'err, .*died from signal 11')
             begin = time.monotonic()
             self.assertEqual(server.talk(b'echo after\n'), b'after\n')
-            self.assertLess(time.monotonic() - begin, 1)
+            self.assertLess(time.monotonic() - begin, 3)
 
     def test_exit_in_a_handler(self):
-        if self.mode in ('single', 'threads'):
+        if self.shares_process:
             with self.server() as server:
                 server.client().send(b'exit 3\n').expect_gone()
                 server.wait(status=3)
@@ -289,8 +304,8 @@ class Serving(InEveryMode):
             begin = time.monotonic()
             self.assertEqual(server.talk(b'echo meanwhile\n'), b'meanwhile\n')
             if not self.serial:
-                self.assertLess(time.monotonic() - begin, 0.25)
-            server.wait_for_log('loop in', count=3)
+                self.assertLess(time.monotonic() - begin, 0.9)  # it sleeps for 1 s
+            server.wait_for_log('loop in', count=2)
             if self.mode == 'fork':
                 pids = re.findall(r'loop in (\d+)', '\n'.join(server.log))
                 self.assertNotIn(str(server.pid), pids)

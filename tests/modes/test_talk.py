@@ -171,6 +171,19 @@ class Waiting(InEveryMode):
             client.send(b'writedeadline 100\n')
             server.wait_for_log('write ended: ETIMEDOUT')
 
+    def test_timeout_of_a_read(self):
+        with self.server() as server, server.client() as client:
+            client.send(b'timeout 50\n').expect(
+                b'read: nothing happened for 50 ms; error ETIMEDOUT\n')
+            client.send(b'timeout 60000\nin time\n').expect(b'ok 8\n')
+            client.send(b'timeout 60000\ndeadline 50\n').expect(b'ok 12\n')
+            client.send(b'timeout -1\nechoed\n').expect(b'ok 7\n')
+
+    def test_timeout_of_a_write_to_a_peer_that_does_not_read(self):
+        with self.server() as server, server.client() as client:
+            client.send(b'writetimeout 100\n')
+            server.wait_for_log('write ended: ETIMEDOUT')
+
     def test_sleep(self):
         with self.server() as server:
             got = server.talk(b'sleep 50\nsleep 0\nsleep -5\n').split()
@@ -200,6 +213,11 @@ class Waiting(InEveryMode):
             with Server(program('conform'), '--localpath', path), self.server() as server:
                 self.assertRegex(server.talk(b'dial unix:' + path.encode() + b'\n'), b'via unix:')
                 self.assertEqual(server.talk(b'dial unix:/nowhere\n'), b'error ENOENT\n')
+
+    def test_a_flush_after_the_deadline_of_a_read(self):
+        with self.server() as server, server.client() as client:
+            client.send(b'lateflush 30\n').expect(b'first\nflush 0\n')
+            client.send(b'echo on\n').expect(b'on\n')
 
     def test_offload(self):
         with self.server() as server:
@@ -275,7 +293,7 @@ class Knowing(InEveryMode):
 
     def test_options_and_data(self):
         with self.server('--drain-timeout', '7') as server:
-            mode = self.mode.rsplit('-', 1)[-1].encode()
+            mode = self.basic.encode()
             self.assertEqual(server.talk(b'option mode\noption drain-timeout\noption nonsense\n'
                                          b'option refuse\ndata\n'),
                              mode + b' 0\n7 7\n- 0\n0 0\nopen set 1, server data\n')

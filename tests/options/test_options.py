@@ -3,7 +3,8 @@
 give one: command line (long, short, abbreviated, negated), config file in both syntaxes, which of
 them wins. What is refused: test_refuse.py.
 
-test_every_row_is_tested names the options that have no test: add test_NAME to Options.
+test_every_row_is_tested names the options that have no test: add test_NAME to Options, or to
+one of the classes it is made of.
 """
 import os
 import re
@@ -15,8 +16,13 @@ import subprocess
 import time
 import unittest
 
+from clients import OfClients
+from completion import OfCompletion
+from fibers import OfFibers
 from ground import NOBODY, SANITIZED, Ground, needs_root, needs_strace, traced
+from limits import OfLimits
 from netd import Client, connect, program, wait_until
+from supervised import OfSupervision
 
 
 NOT = '(?:no|in doubt)'
@@ -50,7 +56,7 @@ class Checked(Ground):
                     re.findall(r'^([\w-]+): (.*) \((.*)\)$', result.stdout, re.M))
 
 
-class Options(Checked):
+class Options(OfClients, OfFibers, OfCompletion, OfLimits, OfSupervision, Checked):
     """One test or more for each row of --help, named after it."""
 
     # ---- listening
@@ -187,14 +193,15 @@ class Options(Checked):
 
     def test_mode(self):
         for mode, said in (('single', 'single'), ('fork', 'fork'), ('threads', 'threads'),
-                           ('ithreads', 'threads')):
+                           ('ithreads', 'threads'), ('fibers', 'fibers')):
             with self.subTest(mode), self.server('--mode', mode) as server, \
                     server.client() as client:
                 server.wait_for_log(f'starting: mode {said}, 0 childs')
                 client.send(b'pid\n')
                 pid = int(client.expect_line(r'(\d+) .*')[1])
                 self.assertEqual(pid == server.pid, said != 'fork')
-                tasks = 1 if said == 'single' else 2  # of one process, or one in each of two
+                # of one process, or one in each of two; in fibers the other one is the watchdog
+                tasks = 1 if said == 'single' else 2
                 self.assertEqual(server.thread_count(), tasks)
         with self.server() as server:
             self.assertEqual(server.talk(b'option mode\n'), b'threads 0\n')
@@ -297,10 +304,10 @@ class Options(Checked):
         """Appended to, made where it is missing; STDERR in any case of letters."""
         path = self.file('log', 'before\n')
         args = ['--bind', f'unix:{self.path("s")}']
-        for _ in range(2):
+        for turn in 1, 2:
             server = self.server('--logfile', path, *args)
             with server.start(wait=False):
-                wait_until('it listens', lambda: os.path.exists(self.path('s')))
+                wait_until('it listens', lambda: self.read('log').count('listening on') == turn)
                 server.addresses = [f'unix:{self.path("s")}']
                 server.talk(b'log hello\n')
         text = self.read('log')
@@ -349,6 +356,24 @@ class Options(Checked):
                 took = time.monotonic() - began
                 self.assertGreaterEqual(took, least)
                 self.assertLess(took, most)
+
+    def ends_a_client(self, option, said, words):
+        """0.3 seconds are a limit, and 0 is none; test_deadlines.py has the rest."""
+        with self.server(option, '0.3') as server, server.client() as client:
+            client.send(said).expect_gone()
+            server.wait_for_log(rf'{option[2:]}: {words} 0\.3 s$')
+        with self.server(option, '0') as server, server.client() as client:
+            time.sleep(0.5)
+            client.send(b'echo x\n').expect(b'x\n')
+
+    def test_first_byte_timeout(self):
+        self.ends_a_client('--first-byte-timeout', b'', 'no byte within')
+
+    def test_idle_timeout(self):
+        self.ends_a_client('--idle-timeout', b'half a line', 'nothing moved for')
+
+    def test_total_timeout(self):
+        self.ends_a_client('--total-timeout', b'half a line', 'still open after')
 
     def test_loop_timeout(self):
         with self.server('--loop-timeout', '0.2') as server:

@@ -26,11 +26,14 @@ SECONDS_WORDS = 'seconds from 0 to 31536000'
 FACILITIES = ('auth, authpriv, cron, daemon, ftp, kern, lpr, mail, news, syslog, user, uucp, '
               'local0, local1, local2, local3, local4, local5, local6 or local7')
 PEER = 'expected an address such as 192.0.2.7, 2001:db8::7, unix or unix:uid=1000,gid=100'
+RATE = 'a rate such as 50/s, 600/m or 1000/h, at most 1000000/s, or 0'
 ID_RANGE = 'a number must be between 0 and 4294967294'
 
 # Option, what is allowed, values that are not: "--OPTION: found 'VALUE', expected ALLOWED". Each is
 # given on the command line and, where the option may stand there, in a config file.
 VALUES = [
+    ('accept-burst', 'a number from 1 to 1000000', ['0', '1000001', '-1', '10/s', '']),
+    ('accept-rate', RATE, ['', '/s', '5/', '5/d', '0.5/s', '-1/s', '01/m', '1000001/s', '%n%s']),
     ('bind', ADDRESS, ['127.0.0.1:80', 'udp:127.0.0.1:80', 'TCP:127.0.0.1:80', 'nowhere', '%n%s']),
     ('bind', f'{ADDRESS} (the port is missing)', ['tcp:127.0.0.1', 'tcp:[::1]']),
     ('bind', PORT, ['tcp:127.0.0.1:65536', 'tcp:[::1]:00080', 'tcp:localhost:HTTP']),
@@ -49,9 +52,14 @@ VALUES = [
     ('chroot', 'an absolute path', ['relative', '%n%s']),
     ('chroot', 'a directory: No such file or directory', ['/nonexistent/x', '/%n%s']),
     ('chroot', 'a directory', ['/etc/passwd']),
+    ('compact-after', SECONDS_WORDS, ['', '-1', '31536001', '10s', 'never', '%n%s']),
     ('drain-timeout', SECONDS_WORDS, ['-1', '31536001', '1,5', '1.', '.5', 'inf', '1s', 'soon']),
     ('facility', FACILITIES, ['deamon', 'local8', 'DAEMON', '']),
+    ('first-byte-timeout', SECONDS_WORDS, ['', '-1', '31536001', '5s']),
     ('group', 'a group name or number', ['']),
+    ('idle-timeout', SECONDS_WORDS, ['-0.1', '1m', 'never']),
+    ('io', 'auto, io_uring, epoll or poll',
+     ['', 'uring', 'io-uring', 'EPOLL', 'select', '-1', 'epoll|poll', '%n%s']),
     ('listen', 'a number from 1 to 65535', ['0', '65536', '-1', 'many']),
     ('localaddr', 'an IP address or host name', ['']),
     ('localmode', 'octal permissions from 0 to 0777',
@@ -63,12 +71,22 @@ VALUES = [
     ('logfile', 'a file name or STDERR', ['']),
     ('loop-timeout', SECONDS_WORDS, ['-1', 'soon', '1e3', '31536000.001']),
     ('max-connections', 'a number from 0 to 10000000', ['-1', '10000001', 'ten']),
-    ('mode', 'single, fork or threads', ['thread', 'Fork', '', 'single|fork', '%n%s%s%s']),
+    ('max-per-address', 'a number from 0 to 10000000', ['-1', '10000001', '5/s', '']),
+    ('max-per-prefix', 'a number from 0 to 10000000', ['-1', '10000001', '/24']),
+    ('mode', 'single, fork, threads or fibers', ['thread', 'fiber', 'Fork', '', 'single|fork', '%n%s%s%s']),
+    ('notify-fd', 'a number from 3 to 1000000', ['', '0', '2', '1000001', 'stdout']),
     ('pidfile', 'a file name or none', ['']),
+    ('prefix-ipv4', 'a number from 8 to 32', ['7', '33', '/24', '']),
+    ('prefix-ipv6', 'a number from 16 to 128', ['15', '129', '::/64']),
     ('proto', 'tcp or unix', ['udp', 'TCP']),
+    ('rate-burst', 'a number from 1 to 1000000', ['0', '1000001', '5/s']),
+    ('rate-per-address', RATE, ['', 'many', '5/week', '5 /s', '3600000001/h', '9' * 30 + '/s']),
+    ('rules', 'a file name', ['']),
     ('stack-size', 'a size from 64K to 1G',
      ['65535', '63K', '2G', '1025M', '1T', 'M', '1 M', '-1', '99999999999999999999G']),
+    ('stall-time', SECONDS_WORDS, ['', '-0.1', '31536000.001', '100ms', '1e-1', 'never']),
     ('timeout', SECONDS_WORDS, ['-0.5', 'never', '']),
+    ('total-timeout', SECONDS_WORDS, ['-1', '31536000.001', '1h']),
     ('user', 'a user name or number', ['']),
     ('loop-does', 'nothing, crash, fail, sleep or stop', ['dance', 'nothing|crash', '']),
 ]
@@ -86,8 +104,21 @@ IDS = [
     ('localowner', f"owner '{{0}}': user '{{0}}': {ID_RANGE}", ['4294967295', '-1']),
 ]
 
+
+def local(words):
+    """The words for --localaddr that has this wrong."""
+    return words.replace(ADDRESS, 'an IP address or host name')
+
+
 # Arguments, the line. \x.. in a line: how a control character is shown.
 LINES = [
+    (['--allow', '10.0.0.1/8'], '--allow: ...10.0.0.1/8...'),
+    (['--allow', ''], "--allow: found '', expected an address, ..."),
+    (['--completion', 'tcsh'], "--completion: found 'tcsh', expected bash or zsh"),
+    (['--deny', '%n%s'], "--deny: found '%n%s', expected an address, ..."),
+    (['--rules', '/nonexistent/%n'], '--rules: /nonexistent/%n: No such file or directory'),
+    (['--section', 'x'], "--section: found 'x' without a file, expected --configfile FILE too"),
+    (['--section', ''], "--section: found '', expected the name of a service"),
     (['--explain', '10.0.0.0/8'], f'--explain: 10.0.0.0/8: {PEER}'),
     (['--explain', '010.0.0.1'], f'--explain: 010.0.0.1: {PEER}'),
     (['--explain', 'localhost'], f'--explain: localhost: {PEER}'),
@@ -97,13 +128,19 @@ LINES = [
     (['--explain', '::1%lo'], f'--explain: ::1%lo: {PEER}'),
     (['--explain', '%n%s'], f'--explain: %n%s: {PEER}'),
     (['--explain='], "--explain: found '', expected an address"),
-    (['--localaddr', '127.1'], f"--localaddr: found '...127.1...', expected {V4}"),
-    (['--localaddr', '256.1.1.1'], f"--localaddr: found '...256.1.1.1...', expected {V4}"),
-    (['--localaddr', '2130706433'], f"--localaddr: found '...2130706433...', expected {V4}"),
-    (['--localaddr', '127.0.0.1:80'], f"--localaddr: found '...127.0.0.1:80...', expected {V6}"),
-    (['--localaddr', '::g'], f"--localaddr: found '...::g...', expected {V6}"),
-    (['--localaddr', 'a..b'], f"--localaddr: found '...a..b...', expected {NAME}"),
-    (['--localaddr', '%n%s'], f"--localaddr: found '...%n%s...', expected {NAME}"),
+    (['--localaddr', '0'], f"--localaddr: found '0', expected {local(V4)}"),
+    (['--logfile', '-'],
+     "--logfile: found '-', expected STDERR for standard error, or a file as in ./-"),
+    (['--nodebugg'], '--nodebugg: unknown option, did you mean --nodebug?'),
+    (['--no-loop_childd'], '--no-loop_childd: unknown option, did you mean --noloop-child?'),
+    (['--nomod'], '--nomod: unknown option, see --help'),
+    (['--localaddr', '127.1'], f"--localaddr: found '127.1', expected {local(V4)}"),
+    (['--localaddr', '256.1.1.1'], f"--localaddr: found '256.1.1.1', expected {local(V4)}"),
+    (['--localaddr', '2130706433'], f"--localaddr: found '2130706433', expected {local(V4)}"),
+    (['--localaddr', '127.0.0.1:80'], f"--localaddr: found '127.0.0.1:80', expected {local(V6)}"),
+    (['--localaddr', '::g'], f"--localaddr: found '::g', expected {local(V6)}"),
+    (['--localaddr', 'a..b'], f"--localaddr: found 'a..b', expected {local(NAME)}"),
+    (['--localaddr', '%n%s'], f"--localaddr: found '%n%s', expected {local(NAME)}"),
     (['--localpath', '/' + 'x' * 107],
      "--localpath: found '/xxx...', expected the path of a Unix socket of at most 107 bytes"),
     (['--localpath', '/nonexistent/s', '--proto', 'tcp'],
@@ -116,7 +153,7 @@ LINES = [
     (['--user', 'no-such', '--group', 'nogroup'], "--user: unknown user 'no-such'"),
     (['--user', 'u' * 256],
      "--user: found 'uuu...', expected a user name or number of at most 255 bytes"),
-    (['--mode', 'x' * 3000], "--mode: found 'xxx...', expected single, fork or threads"),
+    (['--mode', 'x' * 3000], "--mode: found 'xxx...', expected single, fork, threads or fibers"),
     (['--pidfile', 'p' * 4096],
      "--pidfile: found 'ppp...', expected a file name or none of at most 4095 bytes"),
     (['--configure-fails'], '--configure-fails: as you wish'),
@@ -139,6 +176,10 @@ LINES = [
     (['--local', '1'], '--local: ambiguous, may be --localaddr, --localmode, --localowner, '
      '--localpath or --localport'),
     (['--lo', '1'], '--lo: ambiguous, may be --localaddr, ..., --loop-timeout or --loop-does'),
+    (['--c', '1'], '--c: ambiguous, may be --catchint, ... --compact-after, --completion, ...'),
+    (['--st', '1'], '--st: ambiguous, may be --stack-size or --stall-time'),
+    (['--i_o', 'poll'], '--i_o: unknown option, ...'),
+    (['--nocompact-after'], '--nocompact-after: unknown option, did you mean --compact-after?'),
     (['--no'], '--no: ambiguous, may be --nocatchint, ...'),
     (['word'], "unexpected argument 'word'"),
     (['--', 'word'], "unexpected argument 'word'"),
@@ -147,11 +188,11 @@ LINES = [
     (['%n%s'], "unexpected argument '%n%s'"),
     (['x\ny'], r"unexpected argument 'x\x0ay'"),
     (['--\nx'], r'--\x0ax: unknown option, see --help'),
-    (['--mode', '\x7f\x01'], r"--mode: found '\x7f\x01', expected single, fork or threads"),
+    (['--mode', '\x7f\x01'], r"--mode: found '\x7f\x01', expected single, fork, threads or fibers"),
     (['--user', 'a\nb'], r"--user: unknown user 'a\x0ab'"),
     (['--group', 'a\x1b[31mb'], r"--group: unknown group 'a\x1b[31mb'"),
     (['--bind', 'a\nb'], rf"--bind: found 'a\x0ab', expected {ADDRESS}"),
-    (['--localaddr', 'a\nb'], rf"--localaddr: found '...a\x0ab...', expected {NAME}"),
+    (['--localaddr', 'a\nb'], rf"--localaddr: found 'a\x0ab', expected {local(NAME)}"),
     (['--localowner', 'a\nb'], r"--localowner: owner 'a\x0ab': unknown user 'a\x0ab'"),
     (['--explain', 'a\nb'], rf'--explain: a\x0ab: {PEER}'),
     (['--configfile', '/nonexistent/a\nb'],
@@ -159,19 +200,23 @@ LINES = [
 ]
 
 CODE = 'a config file is data, code is not run'
+HINT = '; if this is YAML, its name must end in .yaml, .yml or .json'
 QUOTES = f'{CODE} (text stands in quotes)'
 NET = ('expected an address or a network in full, such as 192.0.2.7, 192.0.2.0/24 or '
        '2001:db8::/32')
 
 # Perl syntax: text of the file, "LINE:COLUMN: words".
 PERL = [
-    ("{ mod => 'fork' }", "1:10: unknown key 'mod', did you mean 'mode'?"),
-    ("{ whatever => 1 }", "1:15: unknown key 'whatever'"),
-    ("{ MODE => 'fork' }", "1:11: unknown key 'MODE', did you mean 'mode'?"),
-    ("{ '%n%s' => 1 }", "1:13: unknown key '%n%s'"),
-    ("{ 'a\nb' => 1 }", r"2:7: unknown key 'a\x0ab'"),
+    ("{ mod => 'fork' }", "1:3: unknown key 'mod', did you mean 'mode'?"),
+    ("{ whatever => 1 }", "1:3: unknown key 'whatever'"),
+    ("{ MODE => 'fork' }", "1:3: unknown key 'MODE', did you mean 'mode'?"),
+    ("{ '%n%s' => 1 }", "1:3: unknown key '%n%s'"),
+    ("{ 'a\nb' => 1 }", r"1:3: unknown key 'a\x0ab'"),
     ("{ childs => [2] }", '1:13: childs: found a list, expected a number from 0 to 1024'),
-    ("{ mode => { a => 1 } }", '1:11: mode: found a map, expected single, fork or threads'),
+    ("{ mode => { a => 1 } }", '1:11: mode: found a map, expected single, fork, threads or fibers'),
+    ("{ io => ['epoll'] }", '1:9: io: found a list, expected auto, io_uring, epoll or poll'),
+    ("{ compact_after => { a => 1 } }", f'1:20: compact-after: found a map, expected {SECONDS_WORDS}'),
+    ("{ 'stall-time' => 1,\n stall_time => 1 }", '2:16: stall-time: given twice'),
     ("{ mode => undef }", '1:11: mode: found nothing (undef), expected single, ...'),
     ("{ debug => 'maybe' }", "1:12: debug: found 'maybe', expected true or false"),
     ("{ loop_child => 1,\n 'loop-child' => 1 }", '2:18: loop-child: given twice'),
@@ -186,7 +231,7 @@ PERL = [
     ("{ clients => 'all' }", '1:14: clients: found a single value, expected a list of rules'),
     ("{ clients => { mask => '.*' } }", '1:14: clients: found a map, expected a list of rules'),
     ("{ clients => ['^127'] }", '1:15: clients: found a single value, expected a rule: a map ...'),
-    ("{ clients => [{ accept => 'deny' }] }", '1:27: ...accept: found deny, expected 1 or 0'),
+    ("{ clients => [{ accept => 'deny' }] }", "1:27: ...accept: found 'deny', expected 1 or 0"),
     ("{ clients => [{ accept => [1] }] }", '1:27: ...accept: found a list, expected 1 or 0'),
     ("{ clients => [{ mask => '(' }] }", '1:25: clients rule 1: mask (: at offset 1: missing ...'),
     ("{ clients => [{ mask => '[a' }] }", '1:25: clients rule 1: mask [a: at offset 2: ...'),
@@ -206,7 +251,7 @@ PERL = [
     ("{ clients => [{ net => 'fe80::1%lo' }] }", f'1:24: ...net: fe80::1%lo: {NET}'),
     ("{ clients => [{ net => 'localhost' }] }", f'1:24: ...net: localhost: {NET}'),
     ("{ clients => [{ net => '10.0.0.0/-1' }] }", f'1:24: ...net: 10.0.0.0/-1: {NET}'),
-    ('{ clients => [{ net => "a\\nb" }] }', rf'1:24: ...net: a\x0ab: {NET}'),
+    ('{ clients => [{ net => "a\\nb" }] }', rf'1:24: ...net: a\x0Ab: {NET}'),
     ("{ clients => [{ net => '10.0.0.0/33' }] }", "1:24: ...'33' after the slash, ... to 32"),
     ("{ clients => [{ net => '10.0.0.0/08' }] }", "1:24: ...'08' after the slash, ... to 32"),
     ("{ clients => [{ net => '10.0.0.0/' }] }", "1:24: ...found '' after the slash, ... to 32"),
@@ -248,18 +293,26 @@ PERL = [
     ("{ 'mode' => 'fork'\n\0 }", '2:1: found a NUL byte, expected text'),
     (b"{ \xff => 1 }", r"1:3: found '\xFF', expected a value or punctuation: ..."),
     ('[' * 65, '1:33: found one more nesting, expected at most 32'),
-    ('mode: fork\n', f"1:1: found 'mode', expected '{{': {QUOTES}"),
+    ('mode: fork\n', f"1:1: found 'mode', expected '{{': {QUOTES}{HINT}"),
+    ('# of mine\n\n---\nallow_it:\n  - x\n',
+     f"3:1: found '---', expected a value or punctuation: {CODE}{HINT}"),
+    ('{"mode": "fork"}', f"1:8: found ':', expected a value or punctuation: ...{HINT}"),
+    ('{mode => x}', f"1:10: found 'x', expected ...: {QUOTES}"),
+    ('Foo::bar()', f"1:1: found 'Foo', expected '{{': {QUOTES}"),
 ]
 
 # YAML: the same. Where the words are the YAML library's own, only the place counts.
 YAML = [
-    ('mode: thread\n', "1:7: mode: found 'thread', expected single, fork or threads"),
-    ('mod: fork\n', "1:6: unknown key 'mod', did you mean 'mode'?"),
-    ('mode: "%n%s"\n', "1:7: mode: found '%n%s', expected single, fork or threads"),
-    ('"a\\nb": 1\n', r"1:9: unknown key 'a\x0ab'"),
-    ('mode:\n  - fork\n', '2:3: mode: found a list, expected single, fork or threads'),
+    ('mode: thread\n', "1:7: mode: found 'thread', expected single, fork, threads or fibers"),
+    ('mod: fork\n', "1:1: unknown key 'mod', did you mean 'mode'?"),
+    ('mode: "%n%s"\n', "1:7: mode: found '%n%s', expected single, fork, threads or fibers"),
+    ('"a\\nb": 1\n', r"1:1: unknown key 'a\x0ab'"),
+    ('mode:\n  - fork\n', '2:3: mode: found a list, expected single, fork, threads or fibers'),
     ('mode: fork\nmode: single\n', "2:1: found the key 'mode' twice, expected it once"),
     ('childs: ~\n', '1:9: childs: found nothing (undef), expected a number from 0 to 1024'),
+    ('io: uring\n', "1:5: io: found 'uring', expected auto, io_uring, epoll or poll"),
+    ('stall-time: -1\n', f"1:13: stall-time: found '-1', expected {SECONDS_WORDS}"),
+    ('compact_after: ~\n', '1:16: compact-after: found nothing (undef), expected seconds ...'),
     ('childs: 2.0\n', "1:9: childs: found '2.0', expected a number from 0 to 1024"),
     ('debug: 2\n', "1:8: debug: found '2', expected true or false"),
     ('localmode: 999\n', "1:12: localmode: found '999', expected octal permissions from 0 to 0777"),
@@ -268,7 +321,8 @@ YAML = [
     ('clients:\n  mask: x\n', '2:3: clients: found a map, expected a list of rules'),
     ('clients: [1]\n', '1:11: clients: found a single value, expected a rule: a map ...'),
     ("clients:\n  - mask: '('\n", '2:11: clients rule 1: mask (: at offset 1: ...'),
-    ('clients:\n- {accept: maybe}\n', '2:12: clients rule 1: accept: found maybe, expected 1 or 0'),
+    ('clients:\n- {accept: maybe}\n', 
+     "2:12: clients rule 1: accept: found 'maybe', expected 1 or 0"),
     ('clients:\n  - net: 10.1.2.3/8\n    accept: yes\n', '2:10: clients rule 1: net: ...'),
     ('- mode\n', '1:1: found a list, expected a map of options'),
     ('fork\n', '1:1: found text, expected a map (key: value)'),
@@ -289,22 +343,29 @@ YAML = [
 
 # Name of the file, text, the same.
 CALLED = [
-    ('x.yml', 'mode: thread\n', "1:7: mode: found 'thread', expected single, fork or threads"),
+    ('x.yml', 'mode: thread\n', "1:7: mode: found 'thread', expected single, fork, threads or fibers"),
     ('x.json', '{"mode": "thread"}', "1:10: mode: found 'thread', expected single, ..."),
     ('x.json', '{"mode": "fork",, }', '1:17: ...'),
     ('x.JSON', '{"mode" "fork"}', '1:9: ...'),
-    ('a\nb.conf', '{ mode => 1 }', "1:11: mode: found '1', expected single, fork or threads"),
-    ('%n%s.yaml', 'mode: 1', "1:7: mode: found '1', expected single, fork or threads"),
+    ('a\nb.conf', '{ mode => 1 }', "1:11: mode: found '1', expected single, fork, threads or fibers"),
+    ('%n%s.yaml', 'mode: 1', "1:7: mode: found '1', expected single, fork, threads or fibers"),
 ]
 
 FLAGS = ['catchint', 'check', 'coredump', 'debug', 'help', 'loop-child', 'version', 'refuse',
-         'open-fails', 'configure-fails']
-ARGUMENTS = {'bind': 'ADDRESS', 'childs': 'NUMBER', 'chroot': 'DIRECTORY', 'configfile': 'FILE',
-             'drain-timeout': 'SECONDS', 'explain': 'ADDRESS', 'facility': 'NAME',
-             'group': 'GROUP', 'listen': 'NUMBER', 'localaddr': 'ADDRESS', 'localmode': 'MODE',
-             'localowner': 'OWNER', 'localpath': 'PATH', 'localport': 'PORT', 'logfile': 'FILE',
-             'loop-timeout': 'SECONDS', 'max-connections': 'NUMBER', 'mode': 'MODE',
-             'pidfile': 'FILE', 'proto': 'NAME', 'stack-size': 'BYTES', 'timeout': 'SECONDS',
+         'open-fails', 'configure-fails',
+         'print-address']
+ARGUMENTS = {'accept-burst': 'NUMBER', 'accept-rate': 'RATE', 'allow': 'WHO', 'bind': 'ADDRESS',
+             'childs': 'NUMBER', 'chroot': 'DIRECTORY', 'compact-after': 'SECONDS',
+             'completion': 'SHELL', 'configfile': 'FILE', 'deny': 'WHO', 'drain-timeout': 'SECONDS',
+             'explain': 'ADDRESS', 'facility': 'NAME', 'first-byte-timeout': 'SECONDS',
+             'group': 'GROUP', 'idle-timeout': 'SECONDS', 'io': 'NAME', 'listen': 'NUMBER',
+             'localaddr': 'ADDRESS', 'localmode': 'MODE', 'localowner': 'OWNER', 'localpath': 'PATH',
+             'localport': 'PORT', 'logfile': 'FILE', 'loop-timeout': 'SECONDS',
+             'max-connections': 'NUMBER', 'max-per-address': 'NUMBER', 'max-per-prefix': 'NUMBER',
+             'mode': 'MODE', 'notify-fd': 'NUMBER', 'pidfile': 'FILE', 'prefix-ipv4': 'BITS',
+             'prefix-ipv6': 'BITS', 'proto': 'NAME', 'rate-burst': 'NUMBER',
+             'rate-per-address': 'RATE', 'rules': 'FILE', 'section': 'NAME', 'stack-size': 'BYTES',
+             'stall-time': 'SECONDS', 'timeout': 'SECONDS', 'total-timeout': 'SECONDS',
              'user': 'USER', 'loop-does': 'VALUE'}
 
 

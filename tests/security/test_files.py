@@ -344,6 +344,7 @@ class ConfPerm(Ground):
 
     @needs_root
     def test_rule23_conf_perm_foreign_owner(self):
+        self.run_program('--version', preexec_fn=as_nobody)  # can he at all?
         for path in self.each():
             os.chown(path, NOBODY, NOBODY)
             line = self.refused('--configfile', path, words=f'{path}: found owner {NOBODY}, ')

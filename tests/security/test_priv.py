@@ -15,6 +15,8 @@ import subprocess
 import tempfile
 import unittest
 
+from netd import within_reach
+
 HELPER = os.environ.get('DROP_HELPER', './drop_helper')
 GENERIC = os.environ.get('GENERIC') == '1'
 NOBODY = 65534  # the user's and the group's number
@@ -99,10 +101,11 @@ def run(user, group='-', jail='-', coredump='0', *, inject=(), trace=False, grou
             command = ['strace', '-f', '-qq', '-o', log, '-e', f'trace={names}']
             for rule in inject:
                 command += ['-e', f'inject={rule}']
-        with subprocess.Popen([*command, *wrapper, HELPER, user, group, jail, coredump], env=ENV,
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, cwd='/tmp', pass_fds=fds,
-                              preexec_fn=prepare) as helper:
+        with within_reach(of_others=before is not None), \
+                subprocess.Popen([*command, *wrapper, HELPER, user, group, jail, coredump], env=ENV,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True, cwd='/tmp', pass_fds=fds,
+                                 preexec_fn=prepare) as helper:
             line = helper.stdout.readline()
             said = re.match(r'accept (\d+)$', line)
             state = look_at(said.group(1)) if said else None

@@ -32,6 +32,7 @@
 static struct {
 	int configure_rc;
 	const char *configure_words;
+	const char *configure_warns;
 	int calls; /* of configure */
 	int loops, done;
 	int (*in_loop)(struct netd_server *server);
@@ -40,6 +41,10 @@ static struct {
 static inline int on_configure(struct netd_server *server)
 {
 	act.calls++;
+	if (act.configure_warns) {
+		netd_server_log(server, NETD_WARNING, "%s", act.configure_warns);
+		netd_server_log(server, NETD_INFO, "what nobody has to know");
+	}
 	if (act.configure_words)
 		return netd_server_fail(server, act.configure_rc, "%s", act.configure_words);
 	return act.configure_rc;

@@ -272,7 +272,7 @@ static void rule10_only_a_clear_yes_accepts(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
 		snprintf(text, sizeof text, "[{accept => '%s'}]", wrong[i]);
 		snprintf(words, sizeof words,
-			 "F:1:25: clients rule 1: accept: found %s, expected 1 or 0", wrong[i]);
+			 "F:1:25: clients rule 1: accept: found '%s', expected 1 or 0", wrong[i]);
 		refused(text, words);
 	}
 	refused("[{accept => []}]",

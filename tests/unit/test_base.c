@@ -124,6 +124,10 @@ static void seconds_become_milliseconds(void **state)
 	assert_int_equal(ms, 250);
 	assert_int_equal(num_parse_seconds("1.2345", 10000, &ms), 0);
 	assert_int_equal(ms, 1234);
+	assert_int_equal(num_parse_seconds("0.0009", 10000, &ms), 0);
+	assert_int_equal(ms, 1); /* 0 would be "never" */
+	assert_int_equal(num_parse_seconds("0.0000", 10000, &ms), 0);
+	assert_int_equal(ms, 0);
 	assert_int_equal(num_parse_seconds("11", 10000, &ms), -ERANGE);
 	assert_int_equal(num_parse_seconds("99999999999999999999999", INT64_MAX, &ms), -ERANGE);
 	assert_int_equal(num_parse_seconds("9223372036854779", INT64_MAX, &ms), -ERANGE);
@@ -156,6 +160,40 @@ static void throttle_counts_what_it_holds(void **state)
 	assert_int_equal(held, 2);
 }
 
+static void all_readings_are_of_one_clock(void **state)
+{
+	int64_t before = clock_ms(), between = clock_ns(), after = clock_ms();
+
+	(void)state;
+	assert_true(before <= between / 1000000);
+	assert_true(between / 1000000 <= after);
+}
+
+/* The vectors of the authors of SipHash: 0, 1, 2 ... as key and as text. */
+static void hashes_are_those_of_the_paper(void **state)
+{
+	static const struct {
+		size_t size;
+		uint64_t hash;
+	} cases[] = {
+	    {0, UINT64_C(0x726fdb47dd0e0e31)},
+	    {1, UINT64_C(0x74f839c593dc67fd)},
+	    {8, UINT64_C(0x93f5f5799a932462)},
+	    {15, UINT64_C(0xa129ca6149be45e5)},
+	};
+	const uint64_t key[2] = {UINT64_C(0x0706050403020100), UINT64_C(0x0f0e0d0c0b0a0908)};
+	const uint64_t other[2] = {key[0], key[1] ^ 1};
+	unsigned char text[15];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof text; i++)
+		text[i] = (unsigned char)i;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		assert_true(hash_keyed(key, text, cases[i].size) == cases[i].hash);
+		assert_true(hash_keyed(other, text, cases[i].size) != cases[i].hash);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +205,8 @@ int main(void)
 	    cmocka_unit_test(seconds_become_milliseconds),
 	    cmocka_unit_test(deadlines_saturate),
 	    cmocka_unit_test(throttle_counts_what_it_holds),
+	    cmocka_unit_test(all_readings_are_of_one_clock),
+	    cmocka_unit_test(hashes_are_those_of_the_paper),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -129,8 +129,23 @@ static void own_options_take_part_in_abbreviations(void **state)
 	assert_string_equal(conf_get(&got, "base"), "hex");
 	assert_string_equal(conf_get(&got, "shout"), "0");
 	assert_string_equal(conf_get(&got, "depth"), "3");
-	assert_int_equal(load(NULL, ARGS(PORT, "--b=hex")), -EINVAL);
-	assert_words("--b: ambiguous, may be --bind or --base");
+	assert_int_equal(load(NULL, ARGS(PORT, "--dep", "--debug")), -EINVAL);
+	assert_int_equal(load(NULL, ARGS(PORT, "--de=3")), -EINVAL);
+	assert_words("--de: ambiguous, may be --debug, --deny or --depth");
+}
+
+/* What was no abbreviation of two options before this library added some. */
+static void abbreviations_of_the_original_and_of_the_service_stay(void **state)
+{
+	(void)state;
+	assert_int_equal(load(NULL, ARGS(PORT, "--b=hex", "--m=fork", "--noc", "--g=root")), 0);
+	assert_string_equal(conf_get(&got, "base"), "hex");
+	assert_string_equal(got.mode, "fork");
+	assert_false(got.catchint);
+	assert_string_equal(got.group, "root");
+	assert_int_equal(load(NULL, ARGS(PORT, "--max=3")), -EINVAL);
+	assert_words("--max: ambiguous, may be --max-connections, --max-per-address or "
+		     "--max-per-prefix");
 }
 
 static void the_end_of_options(void **state)
@@ -171,12 +186,9 @@ static void rule03_what_is_no_option_is_refused_with_words(void **state)
 	    {"--local", NULL,
 	     "--local: ambiguous, may be --localaddr, --localmode, --localowner, --localpath or "
 	     "--localport"},
-	    {"--noc", NULL, "--noc: ambiguous, may be --nocatchint, --nocheck or --nocoredump"},
-	    {"--no-c", NULL,
-	     "--no-c: ambiguous, may be --no-catchint, --no-check or --no-coredump"},
 	    {"--no", NULL,
 	     "--no: ambiguous, may be --nocatchint, --nocheck, --nocoredump, --nodebug, --nohelp, "
-	     "--noloop-child, --noversion or --noshout"},
+	     "--noloop-child, --notify-fd, --noprint-address, --noversion or --noshout"},
 	    {"--debug=1", NULL, "--debug: takes no value; use --debug or --nodebug"},
 	    {"--debug=", NULL, "--debug: takes no value; use --debug or --nodebug"},
 	    {"--nodeb=1", NULL, "--nodebug: takes no value; use --debug or --nodebug"},
@@ -269,7 +281,8 @@ static void hostile_long_words(void **state)
 	assert_words(expected);
 	memset(word, '\n', size);
 	assert_int_equal(load(NULL, ARGS(PORT, "--mode", word)), -EINVAL);
-	snprintf(expected, sizeof expected, "\\x0a\\x0a...', expected single, fork or threads");
+	snprintf(expected, sizeof expected,
+		 "\\x0a\\x0a...', expected single, fork, threads or fibers");
 	assert_non_null(strstr(got_err.text, expected));
 	free(word);
 }
@@ -285,6 +298,7 @@ int main(void)
 	    cmocka_unit_test(a_value_may_begin_with_a_dash_unless_it_is_an_option),
 	    cmocka_unit_test(an_exact_name_wins_over_longer_ones),
 	    cmocka_unit_test(own_options_take_part_in_abbreviations),
+	    cmocka_unit_test(abbreviations_of_the_original_and_of_the_service_stay),
 	    cmocka_unit_test(the_end_of_options),
 	    cmocka_unit_test(rule03_what_is_no_option_is_refused_with_words),
 	    cmocka_unit_test(no_arguments_at_all),

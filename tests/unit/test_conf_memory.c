@@ -13,7 +13,8 @@ static char words[][80] = {"echo",       "--mode=ithreads", "--bind",    "tcp::1
 static bool load_with_failure(long n)
 {
 	const struct netd_config *config =
-	    NETD_CONFIG(.user = "joe", .clients = "[{mask => 'x'}]", .drain_timeout = 2);
+	    NETD_CONFIG(.user = "joe", .io = "poll", .clients = "[{mask => 'x'}]",
+			.drain_timeout = 2);
 	char *argv[ARRAY_LEN(words) + 1] = {NULL};
 	struct err err = {0};
 	bool spared;
@@ -95,13 +96,20 @@ static void texts_without_memory(void **state)
 {
 	(void)state;
 	for (long n = 0;; n++) {
+		char name[] = "echo", word[] = "--help", *argv[] = {name, word, NULL};
 		struct buf buf;
 		bool spared;
 		int rc;
 
 		buf_init(&buf, 65536);
+		conf_finish(&got);
 		scarce_from(n);
-		rc = conf_usage(&buf, &fixture_service);
+		rc = conf_load(
+		    &got, &fixture_service,
+		    NETD_CONFIG(.mode = "fork", .localport = "1", .clients = "[{accept => 1}]"), 2,
+		    argv, NULL);
+		if (rc == 0)
+			rc = conf_usage(&buf, &fixture_service, &got);
 		if (rc == 0)
 			rc = conf_mdoc(&buf);
 		spared = scarce_over();

@@ -14,6 +14,8 @@
 #define MODE_WORDS "octal permissions from 0 to 0777"
 #define SIZE_WORDS "a size from 64K to 1G"
 #define SECONDS_WORDS "seconds from 0 to 31536000"
+#define IO_WORDS "auto, io_uring, epoll or poll"
+#define RATE_WORDS "a rate such as 50/s, 600/m or 1000/h, at most 1000000/s, or 0"
 #define FLAG_WORDS "true or false"
 
 static const struct {
@@ -34,10 +36,59 @@ static const struct {
     {"listen", "0", "a number from 1 to 65535"},
     {"listen", "65536", "a number from 1 to 65535"},
     {"max-connections", "10000001", "a number from 0 to 10000000"},
+    {"max-per-address", "-1", "a number from 0 to 10000000"},
+    {"max-per-address", "10000001", "a number from 0 to 10000000"},
+    {"max-per-prefix", "all", "a number from 0 to 10000000"},
+    {"prefix-ipv4", "7", "a number from 8 to 32"},
+    {"prefix-ipv4", "33", "a number from 8 to 32"},
+    {"prefix-ipv4", "/24", "a number from 8 to 32"},
+    {"prefix-ipv6", "15", "a number from 16 to 128"},
+    {"prefix-ipv6", "129", "a number from 16 to 128"},
+    {"accept-burst", "0", "a number from 1 to 1000000"},
+    {"accept-burst", "1000001", "a number from 1 to 1000000"},
+    {"rate-burst", "0", "a number from 1 to 1000000"},
+    {"rate-burst", "", "a number from 1 to 1000000"},
+    {"notify-fd", "2", "a number from 3 to 1000000"},
+    {"notify-fd", "1000001", "a number from 3 to 1000000"},
+    {"rate-per-address", "", RATE_WORDS},
+    {"rate-per-address", "/", RATE_WORDS},
+    {"rate-per-address", "/s", RATE_WORDS},
+    {"rate-per-address", "5/", RATE_WORDS},
+    {"rate-per-address", "5/d", RATE_WORDS},
+    {"rate-per-address", "5/S", RATE_WORDS},
+    {"rate-per-address", "5/sec", RATE_WORDS},
+    {"rate-per-address", "5 /s", RATE_WORDS},
+    {"rate-per-address", "5/s/m", RATE_WORDS},
+    {"rate-per-address", "0.5/s", RATE_WORDS},
+    {"rate-per-address", "-1/s", RATE_WORDS},
+    {"rate-per-address", "+1/s", RATE_WORDS},
+    {"rate-per-address", "01/s", RATE_WORDS},
+    {"rate-per-address", "1000001/s", RATE_WORDS},
+    {"rate-per-address", "60000001/m", RATE_WORDS},
+    {"rate-per-address", "3600000001/h", RATE_WORDS},
+    {"rate-per-address", "1000001", RATE_WORDS},
+    {"rate-per-address", "18446744073709551617/h", RATE_WORDS},
+    {"rate-per-address", "11111111111111111111111111111111/s", RATE_WORDS},
+    {"accept-rate", "many", RATE_WORDS},
+    {"accept-rate", "%n%s", RATE_WORDS},
+    {"first-byte-timeout", "-1", SECONDS_WORDS},
+    {"idle-timeout", "1m", SECONDS_WORDS},
+    {"total-timeout", "31536001", SECONDS_WORDS},
+    {"rules", "", "a file name"},
     {"drain-timeout", "", SECONDS_WORDS},
     {"drain-timeout", "-1", SECONDS_WORDS},
     {"drain-timeout", "31536001", SECONDS_WORDS},
     {"drain-timeout", "31536000.001", SECONDS_WORDS},
+    {"compact-after", "", SECONDS_WORDS},
+    {"compact-after", "-1", SECONDS_WORDS},
+    {"compact-after", "never", SECONDS_WORDS},
+    {"compact-after", "10s", SECONDS_WORDS},
+    {"compact-after", "31536001", SECONDS_WORDS},
+    {"stall-time", "", SECONDS_WORDS},
+    {"stall-time", "-0.1", SECONDS_WORDS},
+    {"stall-time", ".1", SECONDS_WORDS},
+    {"stall-time", "100ms", SECONDS_WORDS},
+    {"stall-time", "31536000.001", SECONDS_WORDS},
     {"loop-timeout", "5s", SECONDS_WORDS},
     {"loop-timeout", ".5", SECONDS_WORDS},
     {"timeout", "inf", SECONDS_WORDS},
@@ -73,13 +124,21 @@ static const struct {
     {"localport", "0day", PORT_WORDS},
     {"localport", "no-such-service", PORT_WORDS},
     {"localport", "a-name-that-is-longer-than-any-service", PORT_WORDS},
-    {"mode", "", "single, fork or threads"},
-    {"mode", "fork2", "single, fork or threads"},
-    {"mode", "for", "single, fork or threads"},
-    {"mode", "Fork", "single, fork or threads"},
-    {"mode", "ithreads=threads", "single, fork or threads"},
-    {"mode", "ithread", "single, fork or threads"},
-    {"mode", "single|fork", "single, fork or threads"},
+    {"mode", "", "single, fork, threads or fibers"},
+    {"mode", "fork2", "single, fork, threads or fibers"},
+    {"mode", "for", "single, fork, threads or fibers"},
+    {"mode", "Fork", "single, fork, threads or fibers"},
+    {"mode", "ithreads=threads", "single, fork, threads or fibers"},
+    {"mode", "ithread", "single, fork, threads or fibers"},
+    {"mode", "single|fork", "single, fork, threads or fibers"},
+    {"mode", "fiber", "single, fork, threads or fibers"},
+    {"io", "", IO_WORDS},
+    {"io", "uring", IO_WORDS},
+    {"io", "io-uring", IO_WORDS},
+    {"io", "io_urin", IO_WORDS},
+    {"io", "EPOLL", IO_WORDS},
+    {"io", "epoll|poll", IO_WORDS},
+    {"io", "-1", IO_WORDS},
     {"proto", "udp", "tcp or unix"},
     {"facility", "local8", FACILITY_WORDS},
     {"facility", "", FACILITY_WORDS},
@@ -167,10 +226,24 @@ static void numbers_as_attributes(void **state)
 	     "attribute listen: found '70000', expected a number from 1 to 65535"},
 	    {WITH(.stack_size = 4096), "attribute stack-size: found '4096', expected " SIZE_WORDS},
 	    {WITH(.stack_size = -1), "attribute stack-size: found '-1', expected " SIZE_WORDS},
+	    {WITH(.stall_time = 31536001),
+	     "attribute stall-time: found '31536001', expected " SECONDS_WORDS},
+	    {WITH(.compact_after = INFINITY),
+	     "attribute compact-after: found 'inf', expected " SECONDS_WORDS},
 	    {WITH(.debug = 2),
 	     "attribute debug: found '2', expected 1 (on), -1 (off) or 0 (default)"},
 	    {WITH(.loop_timeout = -1),
 	     "attribute loop-timeout: found '-1', expected " SECONDS_WORDS},
+	    {WITH(.max_per_address = -1),
+	     "attribute max-per-address: found '-1', expected a number from 0 to 10000000"},
+	    {WITH(.prefix_ipv6 = 8),
+	     "attribute prefix-ipv6: found '8', expected a number from 16 to 128"},
+	    {WITH(.rate_burst = -1),
+	     "attribute rate-burst: found '-1', expected a number from 1 to 1000000"},
+	    {WITH(.notify_fd = 1),
+	     "attribute notify-fd: found '1', expected a number from 3 to 1000000"},
+	    {WITH(.idle_timeout = -1),
+	     "attribute idle-timeout: found '-1', expected " SECONDS_WORDS},
 	    {WITH(.timeout = INFINITY), "attribute timeout: found 'inf', expected " SECONDS_WORDS},
 	    {WITH(.drain_timeout = 1e300), NULL},
 	    {WITH(.drain_timeout = NAN), NULL},
@@ -186,6 +259,14 @@ static void numbers_as_attributes(void **state)
 	assert_int_equal(
 	    load(NETD_CONFIG(.localport = "0", .drain_timeout = -5, .debug = -1), NO_ARGS), 0);
 	assert_int_equal(got.drain_timeout, 0);
+	assert_int_equal(
+	    load(NETD_CONFIG(.localport = "0", .compact_after = -1, .stall_time = -0.001), NO_ARGS),
+	    0);
+	assert_int_equal(got.compact_after, 0); /* 0 is the default there, less is never */
+	assert_int_equal(got.stall_time, 0);
+	assert_string_equal(conf_where(&got, "stall-time"), "attribute stall-time");
+	assert_int_equal(
+	    load(NETD_CONFIG(.localport = "0", .drain_timeout = -5, .debug = -1), NO_ARGS), 0);
 	assert_false(got.debug);
 	assert_string_equal(conf_where(&got, "debug"), "attribute debug");
 	assert_int_equal(load(NETD_CONFIG(.localport = "0", .drain_timeout = 0.0625), NO_ARGS), 0);
@@ -234,7 +315,20 @@ static void all_good_spellings(void **state)
 	    {"--drain-timeout=0.001", "drain-timeout", "0.001"},
 	    {"--drain-timeout=10.50", "drain-timeout", "10.5"},
 	    {"--mode=ithreads", "mode", "threads"},
+	    {"--mode=fibers", "mode", "fibers"},
+	    {"--io=io_uring", "io", "io_uring"},
+	    {"--compact-after=0", "compact-after", "0"},
+	    {"--stall_time=0.050", "stall-time", "0.05"},
 	    {"--childs=1024", "childs", "1024"},
+	    {"--accept-rate=50", "accept-rate", "50/s"}, /* in the shortest unit that fits */
+	    {"--accept-rate=600/m", "accept-rate", "10/s"},
+	    {"--accept-rate=100/m", "accept-rate", "100/m"},
+	    {"--accept-rate=3600/h", "accept-rate", "1/s"},
+	    {"--accept-rate=1000/h", "accept-rate", "1000/h"},
+	    {"--accept-rate=0/h", "accept-rate", "0"},
+	    {"--accept-rate=3600000000/h", "accept-rate", "1000000/s"},
+	    {"--rate-per-address=60000000/m", "rate-per-address", "1000000/s"},
+	    {"--rate_per_address=3599999999/h", "rate-per-address", "3599999999/h"},
 	    {"--user=4294967295", "user", "4294967295"}, /* the look-up refuses it */
 	    {"--depth=9", "depth", "9"},
 	};
@@ -295,7 +389,7 @@ static void a_shorter_struct_is_that_of_an_older_program(void **state)
 	assert_int_equal(load(&config, NO_ARGS), 0);
 	config.size++;
 	assert_int_equal(load(&config, NO_ARGS), -EINVAL);
-	assert_words("attribute mode: found 'later', expected single, fork or threads");
+	assert_words("attribute mode: found 'later', expected single, fork, threads or fibers");
 }
 
 static void a_longer_struct_is_that_of_a_newer_program(void **state)

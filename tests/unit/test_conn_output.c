@@ -87,7 +87,7 @@ static void after_a_failed_send_every_call_says_so(void **state)
 	assert_string_equal(netd_conn_error(stage->conn), "write: Broken pipe");
 	assert_calls(stage, "w");
 	stage->wire.write_error = 0;
-	stage->conn->err.text[0] = '\0';
+	stage->conn->err->text[0] = '\0';
 	assert_int_equal(netd_write(stage->conn, "x", 1), -EPIPE);
 	assert_string_equal(netd_conn_error(stage->conn), "write: Broken pipe");
 	assert_int_equal(netd_printf(stage->conn, "x"), -EPIPE);

@@ -308,25 +308,30 @@ static void the_rule_that_let_in_is_known(void **state)
 	assert_null(netd_client_get(stage->conn, "list")); /* no text */
 	assert_null(netd_client_get(stage->conn, "none"));
 	assert_null(netd_peer_name(stage->conn)); /* no rule asked for one */
-	strcpy(stage->conn->verdict->name, "host.example");
+	stage->conn->name = strdup("host.example");
 	assert_null(netd_peer_name(stage->conn)); /* not for Unix sockets */
 	stage->conn->peer.family = AF_INET;
 	assert_string_equal(netd_peer_name(stage->conn), "host.example");
-	stage->conn->verdict->name[0] = '\0';
-	assert_null(netd_peer_name(stage->conn));
 }
 
-static void rule10_without_memory_for_the_rules_nobody_gets_in(void **state)
+static void the_variables_of_the_rule_are_given_one_by_one(void **state)
 {
 	struct stage *stage = *state;
+	const char *name = "before", *value = "before";
 
-	stage_rules(stage, "[{accept => 1}]");
-	scarce_from(0);
-	assert_int_equal(conn_serve(stage->conn), CONN_REFUSED);
-	assert_false(scarce_over());
-	assert_log(stage, PEER "refused: no memory to check the access rules\n");
-	expect_counts(stage, 1, 0);
-	assert_string_equal(buf_text(&act.calls), "");
+	assert_int_equal(netd_client_env(stage->conn, 0, &name, &value), 0); /* no rules yet */
+	stage_rules(stage, "[{accept => 1, env => {A => 'x y', _B => ''}}]");
+	assert_int_equal(conn_serve(stage->conn), CONN_SERVED);
+	assert_int_equal(netd_client_env(stage->conn, 2, &name, &value), 0);
+	assert_int_equal(netd_client_env(stage->conn, -1, &name, &value), 0);
+	assert_string_equal(name, "before"); /* left alone past the end */
+	assert_int_equal(netd_client_env(stage->conn, 0, &name, &value), 1);
+	assert_string_equal(name, "A");
+	assert_string_equal(value, "x y");
+	assert_int_equal(netd_client_env(stage->conn, 1, &name, &value), 1);
+	assert_string_equal(name, "_B");
+	assert_string_equal(value, "");
+	assert_null(netd_client_get(stage->conn, "env")); /* no text */
 }
 
 /* ------------------------------------------------------------------------------------- peers */
@@ -337,7 +342,7 @@ static struct netd_conn *conn_from(struct stage *stage, const void *address, siz
 	struct netd_conn *conn;
 
 	memcpy(&storage, address, size);
-	assert_int_equal(conn_new(&conn, &stage->env, -1, &storage, (socklen_t)size, 9), 0);
+	assert_int_equal(conn_new(&conn, &stage->env, NULL, -1, &storage, (socklen_t)size, 9), 0);
 	return conn;
 }
 
@@ -389,7 +394,7 @@ static void a_peer_on_a_unix_socket(void **state)
 	int fds[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	assert_int_equal(conn_new(&conn, &stage->env, fds[0], &address, 2, 1), 0);
+	assert_int_equal(conn_new(&conn, &stage->env, NULL, fds[0], &address, 2, 1), 0);
 	assert_int_equal(netd_peer_cred(conn, &cred), 0);
 	assert_int_equal(cred.uid, getuid());
 	assert_int_equal(cred.gid, getgid());
@@ -514,7 +519,7 @@ int main(void)
 	    SERVE_TEST(the_debug_log_tells_the_story),
 	    SERVE_TEST(rule10_refused_by_a_rule),
 	    SERVE_TEST(the_rule_that_let_in_is_known),
-	    SERVE_TEST(rule10_without_memory_for_the_rules_nobody_gets_in),
+	    SERVE_TEST(the_variables_of_the_rule_are_given_one_by_one),
 	    SERVE_TEST(a_peer_of_each_family),
 	    SERVE_TEST(a_peer_on_a_unix_socket),
 	    SERVE_TEST(a_conversation_in_memory_has_no_socket),

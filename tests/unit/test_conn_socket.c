@@ -111,7 +111,7 @@ static void unix_pair(struct stage *stage, struct pair *pair)
 	int fds[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	assert_int_equal(conn_new(&pair->conn, &stage->env, fds[0], &address, 2, 7), 0);
+	assert_int_equal(conn_new(&pair->conn, &stage->env, NULL, fds[0], &address, 2, 7), 0);
 	pair->peer = fds[1];
 }
 
@@ -133,7 +133,7 @@ static void tcp_pair(struct stage *stage, struct pair *pair)
 	fd = accept(door, (struct sockaddr *)&from, &size);
 	assert_true(fd >= 0);
 	close(door);
-	assert_int_equal(conn_new(&pair->conn, &stage->env, fd, &from, size, 7), 0);
+	assert_int_equal(conn_new(&pair->conn, &stage->env, NULL, fd, &from, size, 7), 0);
 }
 
 static void pair_finish(struct pair *pair)
@@ -263,7 +263,7 @@ static void a_socket_that_is_not_connected_cannot_be_shut_down(void **state)
 	struct netd_conn *conn;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	assert_int_equal(conn_new(&conn, &stage->env, fd, &address, 2, 1), 0);
+	assert_int_equal(conn_new(&conn, &stage->env, NULL, fd, &address, 2, 1), 0);
 	assert_int_equal(netd_shutdown(conn), -ENOTCONN);
 	assert_string_equal(netd_conn_error(conn), "shutdown: Transport endpoint is not connected");
 	conn_free(conn);
@@ -279,7 +279,7 @@ static void without_memory_the_socket_is_closed(void **state)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	scarce_from(0);
-	assert_int_equal(conn_new(&conn, &stage->env, fds[0], &address, 2, 1), -ENOMEM);
+	assert_int_equal(conn_new(&conn, &stage->env, NULL, fds[0], &address, 2, 1), -ENOMEM);
 	assert_false(scarce_over());
 	assert_null(conn);
 	assert_int_equal(read(fds[1], &c, 1), 0);

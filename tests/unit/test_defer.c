@@ -406,8 +406,8 @@ static void without_memory_nothing_stays_dialled(void **state)
 			assert_int_equal(rc, -ENOMEM);
 			assert_null(dialled);
 			assert_null(stage->conn->deferred);
-			assert_string_equal(netd_conn_error(stage->conn),
-					    "dial: Cannot allocate memory");
+			assert_non_null(
+			    strstr(netd_conn_error(stage->conn), "Cannot allocate memory"));
 		}
 		if (peer >= 0) {
 			assert_int_equal(read(peer, &data, 1), 0); /* closed */

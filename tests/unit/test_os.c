@@ -65,6 +65,17 @@ static bool is_generic(void)
 	return os_no_capabilities(false) == -ENOSYS;
 }
 
+static void chance_does_not_repeat_itself(void **state)
+{
+	unsigned char one[64] = {0}, other[64] = {0}, much[257];
+
+	(void)state;
+	assert_int_equal(os_random(one, sizeof one), 0);
+	assert_int_equal(os_random(other, sizeof other), 0);
+	assert_memory_not_equal(one, other, sizeof one);
+	assert_true(os_random(much, sizeof much) < 0);
+}
+
 static void rule21_sockets_and_pipes_are_close_on_exec(void **state)
 {
 	int fds[2] = {-7, -7};
@@ -550,6 +561,7 @@ static void sendfile_moves_the_offset(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(chance_does_not_repeat_itself),
 	    cmocka_unit_test(rule21_sockets_and_pipes_are_close_on_exec),
 	    cmocka_unit_test(rule21_accepted_sockets_block_and_are_close_on_exec),
 	    cmocka_unit_test(flags_go_on_and_off),

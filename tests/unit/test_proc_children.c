@@ -159,10 +159,8 @@ static void room_is_made_before_it_is_needed(void **state)
 	children_finish(&children);
 }
 
-/* Dies from any signal: neither the test's frame nor a sanitizer catches what it inherits. */
 static pid_t start_sleeper(void)
 {
-	void (*old)(int) = signal(SIGSEGV, SIG_DFL);
 	pid_t pid = fork();
 
 	if (pid == 0) {
@@ -170,7 +168,6 @@ static pid_t start_sleeper(void)
 			pause();
 	}
 	assert_true(pid > 0);
-	signal(SIGSEGV, old);
 	return pid;
 }
 
@@ -218,10 +215,11 @@ static void ends_are_put_into_words(void **state)
 	assert_int_equal(waitpid(pid, &status, WCONTINUED), pid);
 	child_status_text(status, text, sizeof text);
 	assert_string_equal(text, "changed its state (0xffff)");
-	assert_int_equal(kill(pid, SIGSEGV), 0);
+	/* Not SIGSEGV: valgrind loses one sent to it while it is busy with another signal. */
+	assert_int_equal(kill(pid, SIGTERM), 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	child_status_text(status, text, sizeof text);
-	assert_string_equal(text, "died from signal 11 (Segmentation fault)");
+	assert_string_equal(text, "died from signal 15 (Terminated)");
 	child_status_text(status, text, 5);
 	assert_int_equal(strlen(text), 4);
 }

@@ -306,11 +306,12 @@ static void rule04_no_directory_descriptor_survives(void **state)
 static int not_root_in_chroot(void)
 {
 	struct err err;
-	char words[128];
+	char words[160];
 
 	CHECK(geteuid() != 0 || (os_set_gid(NOBODY) == 0 && os_set_uid(NOBODY) == 0));
 	CHECK(privileges_drop(NULL, jail, false, &err) == -EPERM);
-	snprintf(words, sizeof words, "chroot to '%s': Operation not permitted", jail);
+	snprintf(words, sizeof words,
+		 "chroot to '%s': Operation not permitted: it takes root, or CAP_SYS_CHROOT", jail);
 	CHECK(strcmp(err.text, words) == 0);
 	return 0;
 }

@@ -165,6 +165,9 @@ static void bad_keys_are_refused(void **state)
 {
 	static const struct sample samples[] = {
 	    {"a: 1\nb: 2\na: 3\n", "3:1: found the key 'a' twice, expected it once"},
+	    {"a:\n\tb: 1\n", "2:1: found a tab, expected blanks: tabs indent nothing in YAML"},
+	    {"a:\n  b: 1\n  \tc: 1\n",
+	     "3:3: found a tab, expected blanks: tabs indent nothing in YAML"},
 	    {"{\"\\e\": 1, \"\\e\": 2}", "1:11: found the key '\\x1B' twice, expected it once"},
 	    {"? [x]\n: 1\n", "1:3: found a list or map as key, expected text"},
 	    {"{{a: b}: 1}\n", "1:2: found a list or map as key, expected text"},
@@ -191,8 +194,7 @@ static void bad_documents_are_refused(void **state)
 	    {"a: [1\n", "2:1: while parsing a flow sequence: did not find expected ',' or ']'"},
 	    {"a: \"x\n", "2:1: while scanning a quoted scalar: found unexpected end of stream"},
 	    {"a: b: c\n", "1:5: mapping values are not allowed in this context"},
-	    {"\ta: 1\n", "1:1: while scanning for the next token: found character that cannot "
-			 "start any token"},
+	    {"\ta: 1\n", "1:1: found a tab, expected blanks: tabs indent nothing in YAML"},
 	    {"a: \"\\0\"\n", "1:4: found a NUL character, expected text without"},
 	    {"a: 1\nb: \xFF\n", "2:4: found a byte that is no text: invalid leading UTF-8 octet"},
 	    {"a: \xC3\xA9\x01\n",

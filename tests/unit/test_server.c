@@ -9,7 +9,17 @@
 
 static void services_that_do_not_fit(void **state)
 {
-	struct netd_service wrong[4];
+	struct netd_service wrong[8];
+	static const char *const words[ARRAY_LEN(wrong)] = {
+	    "not made by NETD_SERVICE()",
+	    "not made by NETD_SERVICE()",
+	    "the service has no .name",
+	    "the service has no .name",
+	    "the service has no .run",
+	    "not made by NETD_SERVICE()",
+	    "built for netdaemon 0.2.0 (ABI 2), this is " NETD_VERSION " (ABI 1)",
+	    "built for netdaemon (unknown) (ABI -1), this is",
+	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
@@ -17,15 +27,28 @@ static void services_that_do_not_fit(void **state)
 	wrong[0].size = 0;
 	wrong[1].size = offsetof(struct netd_service, run);
 	wrong[2].name = NULL;
-	wrong[3].run = NULL;
+	wrong[3].name = "";
+	wrong[4].run = NULL;
+	wrong[5].abi = 0;
+	wrong[6].abi = 2;
+	wrong[6].built_for = "0.2.0";
+	wrong[6].name = (const char *)8; /* nothing else of it may be looked at */
+	wrong[7].abi = -1;
+	wrong[7].built_for = NULL;
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
-		errno = 0;
 		make_of(&wrong[i], NULL, NULL);
-		assert_null(server);
-		assert_int_equal(errno, EINVAL);
+		assert_non_null(server);
+		assert_int_equal(netd_server_load(server), -EINVAL);
+		assert_non_null(strstr(netd_server_error(server), words[i]));
+		assert_int_equal(netd_server_run(server), -EINVAL);
+		assert_null(netd_server_option(server, "mode"));
+		assert_null(netd_server_option_item(server, "mode", 0));
+		assert_int_equal(netd_server_stop(server), 0);
 	}
+	errno = 0;
 	make_of(NULL, NULL, NULL);
 	assert_null(server);
+	assert_int_equal(errno, EINVAL);
 	assert_null(netd_server_free(NULL));
 }
 
@@ -216,6 +239,9 @@ static void an_answer_that_cannot_be_written(void **state)
 
 /* ---------------------------------------------------------------------------------- mistakes */
 
+#define NO_ADDRESS                                                                                 \
+	"no address to listen on: give --localport PORT, --localpath PATH or --bind ADDRESS"
+
 static void mistakes_have_words(void **state)
 {
 	static const struct {
@@ -223,8 +249,13 @@ static void mistakes_have_words(void **state)
 		const char *words;
 	} cases[] = {
 	    {{"--nonsense"}, "--nonsense: unknown option, see --help"},
-	    {{"--localport=0", "--mode=x"}, "--mode: found 'x', expected single, fork or threads"},
+	    {{"--localport=0", "--mode=x"},
+	     "--mode: found 'x', expected single, fork, threads or fibers"},
 	    {{"--bind=x"}, "--bind: found 'x', expected tcp:HOST:PORT, tcp:[V6]:PORT or unix:PATH"},
+	    {{"--debug"}, NO_ADDRESS},
+	    {{"--check"}, NO_ADDRESS},
+	    {{"--localaddr=::1"}, NO_ADDRESS},
+	    {{"--nohelp"}, NO_ADDRESS},
 	    {{"--localport=0", "--user=no such user"}, "--user: unknown user 'no such user'"},
 	    {{"--localport=0", "--group=no such group"}, "--group: unknown group 'no such group'"},
 	    {{"--localport=0", "--localowner=nobody0"},
@@ -293,6 +324,19 @@ static void rules_in_a_file_are_named_with_it(void **state)
 	snprintf(option, sizeof option, "%s:2:", path_of("x.conf"));
 	if (strncmp(netd_server_error(server), option, strlen(option)) != 0)
 		fail_msg("%s", netd_server_error(server));
+}
+
+static void a_service_that_warns_before_there_is_a_log_is_heard(void **state)
+{
+	(void)state;
+	act.configure_warns = "the moon is full";
+	assert_int_equal(load(ARGS("--localport=0", "--check")), 1);
+	expect_printed("warning: the moon is full\n");
+	assert_null(strstr(printed, "nobody"));
+	assert_int_equal(load(ARGS("--localport=0")), 0);
+	assert_int_equal(server->settings.warnings.count, 1); /* announced at the start */
+	netd_server_log(server, NETD_WARNING, "no more");
+	assert_int_equal(server->settings.warnings.count, 1);
 }
 
 static void the_service_may_refuse_its_configuration(void **state)
@@ -384,6 +428,7 @@ int main(void)
 	    SERVER_TEST(a_path_that_is_too_long),
 	    SERVER_TEST(rule10_wrong_rules_refuse_to_start),
 	    SERVER_TEST(rules_in_a_file_are_named_with_it),
+	    SERVER_TEST(a_service_that_warns_before_there_is_a_log_is_heard),
 	    SERVER_TEST(the_service_may_refuse_its_configuration),
 	    SERVER_TEST(memory_may_run_out_while_loading),
 	};

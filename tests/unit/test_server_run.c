@@ -224,7 +224,9 @@ static void the_exit_status_of_a_program(void **state)
 				 sizeof said),
 			 0);
 	wrong.run = NULL;
-	assert_int_equal(main_of(&wrong, ARGS("--help"), said, sizeof said), 1);
+	assert_int_equal(main_of(&wrong, ARGS("--help"), said, sizeof said), 2);
+	assert_string_equal(said, "netdaemon: the service has no .run\n");
+	assert_int_equal(main_of(NULL, ARGS("--help"), said, sizeof said), 1);
 	assert_string_equal(said, "prog: Invalid argument\n");
 }
 

@@ -15,30 +15,33 @@ static void every_row_is_complete_and_in_order(void **state)
 		size_t length = strlen(option->help);
 
 		assert_true(length > 10 && option->help[length - 1] == '.');
-		assert_true(option->offset > 0 || strcmp(option->name, "catchint") == 0);
+		assert_true(option->offset > 0 || i == 0); /* the first field of all */
 		assert_true(option->group > CONF_OWN && option->group < CONF_GROUPS);
 		assert_true((option->kind == CONF_FLAG || option->kind == CONF_TREE) ==
 			    (option->argument == NULL));
 		assert_true((option->kind == CONF_CHOICE) == (option->choices != NULL));
 		if (option->kind == CONF_NUMBER || option->kind == CONF_SIZE ||
-		    option->kind == CONF_MODE || option->kind == CONF_SECONDS) {
+		    option->kind == CONF_MODE || option->kind == CONF_SECONDS ||
+		    option->kind == CONF_RATE) {
 			assert_true(option->max > option->min);
-			assert_non_null(option->value);
+			/* An attribute of 0 says "default": from_double() looks at it. */
+			assert_true(option->value || (option->otherwise && option->min > 0));
 		}
 		if (i)
 			assert_true(strcmp(conf_options[i - 1].name, option->name) < 0);
 	}
 }
 
-/* The field of a line of a struct, "	const char *user; ..." gives "user"; "" for no field. */
+/* The field of a line of a struct, "	const char *user; ..." gives "user"; "" for no field, as in
+ * a comment's second line. */
 static void field_of(const char *line, char *out, size_t room)
 {
 	const char *end = strchr(line, ';'), *begin = end;
 
 	*out = '\0';
-	if (line[0] != '\t' || !end)
+	if (line[0] != '\t' || !end || line[strspn(line, " \t")] == '*')
 		return;
-	while (begin > line && (begin[-1] == '_' || (begin[-1] >= 'a' && begin[-1] <= 'z')))
+	while (begin > line && strchr("abcdefghijklmnopqrstuvwxyz0123456789_", begin[-1]) != NULL)
 		begin--;
 	snprintf(out, room, "%.*s", (int)(end - begin), begin);
 	for (; *out; out++)
@@ -86,17 +89,25 @@ static void every_attribute_of_the_public_header_is_in_the_table(void **state)
 static const struct {
 	const char *name, *attribute, *file, *line;
 } told[] = {
+    {"accept-burst", "7", "8", "1000000"},
+    {"accept-rate", "50/s", "90/m", "7/h"},
+    {"allow", "10.0.0.0/8 unix", "192.0.2.7 all", "uid=0"},
     {"bind", "tcp::1 tcp::2", "tcp::3 tcp::4", "tcp::5"},
     {"catchint", "0", "1", "0"},
     {"childs", "2", "3", "4"},
     {"chroot", "/", "/tmp", "/usr"},
     {"clients", "[{'mask' => 'a'}]", "[{'mask' => 'b'}, {'net' => 'c'}]", NULL},
+    {"compact-after", "1.5", "0", "31536000"},
     {"configfile", NULL, NULL, NULL}, /* see configfile_... */
     {"coredump", "1", "0", "1"},
     {"debug", "1", "0", "1"},
+    {"deny", "gid=5 all", "::1", "10.0.0.1"},
     {"drain-timeout", "1.5", "0", "2.25"},
     {"facility", "mail", "local0", "local7"},
+    {"first-byte-timeout", "2.5", "0", "1"},
     {"group", "g1", "4294967295", "-1"},
+    {"idle-timeout", "60", "0.001", "0"},
+    {"io", "poll", "epoll", "io_uring"},
     {"listen", "11", "12", "13"},
     {"localaddr", "127.0.0.1", "::1", "localhost"},
     {"localmode", "0600", "0666", "0000"},
@@ -107,27 +118,49 @@ static const struct {
     {"loop-child", "1", "0", "1"},
     {"loop-timeout", "0.5", "300", "0"},
     {"max-connections", "100", "10000000", "0"},
+    {"max-per-address", "3", "10000000", "0"},
+    {"max-per-prefix", "4", "0", "10000000"},
     {"mode", "single", "fork", "threads"},
+    {"notify-fd", "3", "1000000", "4"},
     {"pidfile", "/run/a.pid", NULL, "b.pid"}, /* the file says none */
+    {"prefix-ipv4", "8", "32", "22"},
+    {"prefix-ipv6", "16", "128", "56"},
+    {"print-address", "1", "0", "1"},
     {"proto", "unix", "unix", "unix"},
+    {"rate-burst", "1", "2", "1000000"},
+    {"rate-per-address", "30/m", "1/h", "1000000/s"},
+    {"rules", "/etc/r1", "r2", "/r3"},
+    {"section", NULL, NULL, NULL}, /* needs a file with services */
     {"stack-size", "65536", "131072", "1073741824"},
+    {"stall-time", "2", "0.25", "0"},
     {"timeout", "1", "31536000", "0.001"},
+    {"total-timeout", "0.25", "3600", "0"},
     {"user", "u1", "0day", "0"},
 };
 
+static const char *const attribute_allow[] = {"10.0.0.0/8", "unix", NULL};
 static const char *const attribute_bind[] = {"tcp::1", "tcp::2", NULL};
+static const char *const attribute_deny[] = {"gid=5", "all", NULL};
 
 static const struct netd_config all_attributes = {
     .size = sizeof all_attributes,
+    .accept_burst = 7,
+    .accept_rate = "50/s",
+    .allow = attribute_allow,
     .catchint = -1,
     .childs = 2,
     .chroot = "/",
     .clients = "[{mask => 'a'}]",
+    .compact_after = 1.5,
     .coredump = 1,
     .debug = 1,
+    .deny = attribute_deny,
     .drain_timeout = 1.5,
     .facility = "mail",
+    .first_byte_timeout = 2.5,
     .group = "g1",
+    .idle_timeout = 60,
+    .io = "poll",
     .listen = 11,
     .bind = attribute_bind,
     .localaddr = "127.0.0.1",
@@ -139,25 +172,41 @@ static const struct netd_config all_attributes = {
     .loop_child = 1,
     .loop_timeout = 0.5,
     .max_connections = 100,
+    .max_per_address = 3,
+    .max_per_prefix = 4,
     .mode = "single",
+    .notify_fd = 3,
     .pidfile = "/run/a.pid",
+    .prefix_ipv4 = 8,
+    .prefix_ipv6 = 16,
+    .print_address = 1,
     .proto = "unix",
+    .rate_burst = 1,
+    .rate_per_address = "30/m",
+    .rules = "/etc/r1",
     .stack_size = 65536,
+    .stall_time = 2,
     .timeout = 1,
+    .total_timeout = 0.25,
     .user = "u1",
 };
 
 static const char all_keys[] =
-    "{ bind => ['tcp::3', 'tcp::4'], catchint => 'true', childs => 3,\n"
+    "{ accept_burst => 8, 'accept-rate' => '5400/h', allow => ['192.0.2.7', 'all'],\n"
+    "  bind => ['tcp::3', 'tcp::4'], catchint => 'true', childs => 3,\n"
     "  chroot => '/tmp', clients => [{mask => 'b'}, {net => 'c'}],\n"
-    "  coredump => 0, debug => 'off', drain_timeout => 0,\n"
-    "  facility => 'local0', group => '4294967295', listen => 12,\n"
+    "  compact_after => 0, coredump => 0, debug => 'off', deny => '::1',\n"
+    "  drain_timeout => 0, facility => 'local0', 'first-byte-timeout' => 0,\n"
+    "  group => '4294967295', idle_timeout => '0.001', io => 'epoll', listen => 12,\n"
     "  localaddr => '::1', localmode => '666', localowner => 'o2:g2',\n"
     "  localpath => 'run/2', localport => 65535, logfile => '/tmp/log',\n"
     "  loop_child => 'no', 'loop-timeout' => 300,\n"
-    "  'max-connections' => 10000000, mode => 'fork',\n"
-    "  pidfile => 'none', proto => 'unix', stack_size => '128k',\n"
-    "  timeout => 31536000, user => '0day' }\n";
+    "  'max-connections' => 10000000, max_per_address => 10000000,\n"
+    "  'max-per-prefix' => 0, mode => 'fork', notify_fd => 1000000,\n"
+    "  pidfile => 'none', prefix_ipv4 => 32, 'prefix-ipv6' => 128, print_address => 0,\n"
+    "  rate_burst => 2, rate_per_address => '1/h', rules => 'r2', total_timeout => 3600,\n"
+    "  proto => 'unix', stack_size => '128k',\n"
+    "  'stall-time' => '0.25', timeout => 31536000, user => '0day' }\n";
 
 static void assert_value(const char *name, const char *value, const char *where)
 {
@@ -195,6 +244,8 @@ static void attributes_set_every_option(void **state)
 	}
 	assert_int_equal(got.childs, 2);
 	assert_int_equal(got.drain_timeout, 1500);
+	assert_int_equal(got.compact_after, 1500);
+	assert_int_equal(got.stall_time, 2000);
 	assert_int_equal(got.localmode, 0600);
 	assert_int_equal(got.stack_size, 65536);
 	assert_false(got.catchint);
@@ -210,9 +261,9 @@ static void the_file_wins_over_attributes(void **state)
 	assert_int_equal(load(&all_attributes, ARGS("--configfile", fixture_path)), 0);
 	snprintf(where, sizeof where, "%s:", fixture_path);
 	for (size_t i = 0; i < ARRAY_LEN(told); i++)
-		if (strcmp(told[i].name, "configfile") != 0)
+		if (told[i].attribute) /* configfile and section stand in no file */
 			assert_value(told[i].name, told[i].file, where);
-	snprintf(where, sizeof where, "%s:2:13", fixture_path);
+	snprintf(where, sizeof where, "%s:3:13", fixture_path);
 	assert_string_equal(conf_where(&got, "chroot"), where);
 	assert_null(got.pidfile);
 	assert_int_equal(got.drain_timeout, 0);
@@ -255,8 +306,9 @@ static void the_command_line_wins_over_all(void **state)
 static void defaults_hold_when_nobody_says_anything(void **state)
 {
 	static const char *const unset[] = {
-	    "bind",      "chroot",  "clients", "configfile", "group",   "localaddr", "localowner",
-	    "localpath", "logfile", "pidfile", "user",       "explain", "depth",     "title"};
+	    "allow",      "bind",       "chroot",    "clients", "configfile", "deny",  "group",
+	    "localaddr",  "localowner", "localpath", "logfile", "pidfile",    "rules", "section",
+	    "completion", "user",       "explain",   "depth",   "title"};
 
 	(void)state;
 	assert_int_equal(load(NETD_CONFIG(.localport = "0"), NO_ARGS), 0);
@@ -268,7 +320,17 @@ static void defaults_hold_when_nobody_says_anything(void **state)
 	assert_int_equal(got.localmode, 0660);
 	assert_int_equal(got.listen, 1024);
 	assert_int_equal(got.stack_size, 1 << 20);
+	assert_int_equal(got.compact_after, 10000);
+	assert_int_equal(got.stall_time, 100);
+	assert_string_equal(got.io, "auto");
 	assert_int_equal(got.childs + got.loop_timeout + got.max_connections + got.timeout, 0);
+	assert_int_equal(got.max_per_address + got.max_per_prefix + got.rate_per_address +
+			     got.accept_rate + got.rate_burst + got.accept_burst + got.notify_fd,
+			 0);
+	assert_int_equal(got.first_byte_timeout + got.idle_timeout + got.total_timeout, 0);
+	assert_int_equal(got.prefix_ipv4, 24);
+	assert_int_equal(got.prefix_ipv6, 64);
+	assert_false(got.print_address);
 	assert_string_equal(got.facility, "daemon");
 	assert_string_equal(got.mode, "threads");
 	assert_string_equal(got.proto, "tcp");
@@ -293,6 +355,32 @@ static void mode_is_single_with_childs_unless_somebody_chose(void **state)
 	assert_string_equal(got.mode, "threads");
 }
 
+static void the_stack_is_smaller_in_fibers_unless_somebody_chose(void **state)
+{
+	static const struct {
+		const char *mode, *said, *text;
+	} cases[] = {
+	    {"--mode=fibers", NULL, "262144"},
+	    {"--mode=threads", NULL, "1048576"},
+	    {"--mode=single", NULL, "1048576"},
+	    {"--mode=fork", NULL, "1048576"},
+	    {"--mode=fibers", "--stack-size=1M", "1048576"},
+	    {"--mode=fork", "--stack-size=256K", "262144"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		assert_int_equal(load(NULL, ARGS("--localport=0", cases[i].mode, cases[i].said)),
+				 0);
+		assert_value("stack-size", cases[i].text, cases[i].said ? "--" : "default");
+	}
+	assert_int_equal(
+	    load(NETD_CONFIG(.mode = "fibers", .stack_size = 65536), ARGS("--localport=0")), 0);
+	assert_int_equal(got.stack_size, 65536);
+	assert_int_equal(load_file("fibers", "{mode => 'fibers'}"), 0);
+	assert_int_equal(got.stack_size, 256 << 10);
+}
+
 static void proto_follows_localpath_and_must_not_contradict_it(void **state)
 {
 	(void)state;
@@ -310,22 +398,6 @@ static void proto_follows_localpath_and_must_not_contradict_it(void **state)
 	    "FILE:1:11: proto: found 'unix' without a path, expected --localpath PATH too");
 }
 
-static void an_address_is_required_unless_nothing_is_served(void **state)
-{
-	static const char *const fine[] = {"--localport=0", "--localpath=/x", "--bind=tcp::1",
-					   "--help",        "--version",      "--explain=::1"};
-	static const char *const wrong[] = {"--debug", "--check", "--localaddr=::1", "--nohelp"};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(fine); i++)
-		assert_int_equal(load(NULL, ARGS(fine[i])), 0);
-	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
-		assert_int_equal(load(NULL, ARGS(wrong[i])), -EINVAL);
-		assert_words("no address to listen on: give --localport PORT, --localpath PATH or "
-			     "--bind ADDRESS");
-	}
-}
-
 static void help_and_version_need_nothing_but_the_command_line(void **state)
 {
 	const struct netd_config *config =
@@ -339,7 +411,7 @@ static void help_and_version_need_nothing_but_the_command_line(void **state)
 	assert_true(got.version);
 	assert_int_equal(load(config, ARGS("--help", "--zebra")), -EINVAL);
 	assert_int_equal(load(config, ARGS("--help", "--nohelp")), -EINVAL);
-	assert_words("attribute mode: found 'nonsense', expected single, fork or threads");
+	assert_words("attribute mode: found 'nonsense', expected single, fork, threads or fibers");
 }
 
 static void pidfile_none_takes_an_attribute_back(void **state)
@@ -383,12 +455,16 @@ static void settings_are_described_one_per_line(void **state)
 	assert_non_null(strstr(buf_text(&out), "childs: 3 (attribute childs)\n"));
 	assert_non_null(strstr(buf_text(&out), "\nlocalport: 0 (--localport)\n"));
 	assert_non_null(strstr(buf_text(&out), "\nmode: single (default)\n"));
+	assert_non_null(strstr(buf_text(&out), "\ncompact-after: 10 (default)\n"));
+	assert_non_null(strstr(buf_text(&out), "\nio: auto (default)\n"));
+	assert_non_null(strstr(buf_text(&out), "\nstack-size: 1048576 (default)\n"));
+	assert_non_null(strstr(buf_text(&out), "\nstall-time: 0.1 (default)\n"));
 	assert_non_null(strstr(buf_text(&out), "\ntitle: a\\x0amode: forged (--title)\n"));
 	assert_non_null(strstr(buf_text(&out), "\nuser: none (default)\n"));
 	assert_null(strstr(buf_text(&out), "check:"));
 	for (const char *p = buf_text(&out); (p = strchr(p, '\n')); p++)
 		lines++;
-	assert_int_equal(lines, conf_count(got.own) - 4);
+	assert_int_equal(lines, conf_count(got.own) - 5);
 	buf_finish(&out);
 	buf_init(&out, 10);
 	assert_int_equal(conf_describe(&out, &got), -EMSGSIZE);
@@ -406,8 +482,8 @@ int main(void)
 	    cmocka_unit_test(the_command_line_wins_over_all),
 	    cmocka_unit_test(defaults_hold_when_nobody_says_anything),
 	    cmocka_unit_test(mode_is_single_with_childs_unless_somebody_chose),
+	    cmocka_unit_test(the_stack_is_smaller_in_fibers_unless_somebody_chose),
 	    cmocka_unit_test(proto_follows_localpath_and_must_not_contradict_it),
-	    cmocka_unit_test(an_address_is_required_unless_nothing_is_served),
 	    cmocka_unit_test(help_and_version_need_nothing_but_the_command_line),
 	    cmocka_unit_test(pidfile_none_takes_an_attribute_back),
 	    cmocka_unit_test(rule03_chroot_must_be_an_absolute_directory),

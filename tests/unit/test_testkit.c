@@ -384,7 +384,7 @@ static void servers_that_cannot_start(void **state)
 	other.configure = hang;
 	expect_no_start(&other, NULL, -ETIMEDOUT, "the server did not start in time");
 	other.run = NULL;
-	expect_no_start(&other, NULL, -EINVAL, "Invalid argument");
+	expect_no_start(&other, NULL, -EINVAL, "the service has no .run");
 	assert_int_equal(netd_test_start(&first, &service, NULL, ARGS(QUIET), 0), 0);
 	snprintf(bind, sizeof bind, "--bind=%s", netd_test_address(first));
 	expect_no_start(&service, ARGS(QUIET, bind), -EADDRINUSE, netd_test_address(first));
