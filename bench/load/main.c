@@ -1,8 +1,8 @@
 /*
  * main.c - the command line of the load generator.
  *
- *   load short|pingpong|hold --port N [--connections N] [--seconds S] [--warmup S] [--size BYTES]
- *        [--sources N]
+ *   load short|greet|flow|hold --port N [--connections N] [--seconds S] [--warmup S]
+ *        [--size BYTES] [--sources N] [--active N] [--depth N]
  *   load start --port N [--cpu N] -- SERVER ARGUMENT...
  *
  * Failure modes: a wrong option is exit status 2 with words; what happens to connections is counted
@@ -21,10 +21,8 @@ static const struct kind {
 	const char *name;
 	int (*run)(const struct options *options);
 } kinds[] = {
-    {"short", load_short},
-    {"pingpong", load_pingpong},
-    {"hold", load_hold},
-    {"start", load_start},
+    {"short", load_short}, {"greet", load_greet}, {"flow", load_flow},
+    {"hold", load_hold},   {"start", load_start},
 };
 
 static double number(const char *name, const char *text, double min, double max)
@@ -49,6 +47,8 @@ static void read_options(struct options *options, int argc, char **argv)
 	    {"warmup", required_argument, NULL, 'w'},
 	    {"size", required_argument, NULL, 'z'},
 	    {"sources", required_argument, NULL, 'a'},
+	    {"active", required_argument, NULL, 'v'},
+	    {"depth", required_argument, NULL, 'd'},
 	    {"cpu", required_argument, NULL, 'u'},
 	    {0},
 	};
@@ -77,6 +77,12 @@ static void read_options(struct options *options, int argc, char **argv)
 		case 'a':
 			options->sources = (int)number(name, optarg, 1, 60000);
 			break;
+		case 'v':
+			options->active = (int)number(name, optarg, 1, 1000000);
+			break;
+		case 'd':
+			options->depth = (int)number(name, optarg, 1, DEPTH_MAX);
+			break;
 		case 'u':
 			options->cpu = (int)number(name, optarg, 0, 1023);
 			break;
@@ -101,7 +107,7 @@ static void raise_limits(void)
 int main(int argc, char **argv)
 {
 	struct options options = {
-	    .connections = 8, .seconds = 1, .size = 64, .sources = 250, .cpu = -1};
+	    .connections = 8, .depth = 1, .seconds = 1, .size = 64, .sources = 250, .cpu = -1};
 	const struct kind *kind = NULL;
 
 	for (size_t i = 0; argc > 1 && i < sizeof kinds / sizeof *kinds; i++)
@@ -109,16 +115,22 @@ int main(int argc, char **argv)
 			kind = &kinds[i];
 	if (!kind) {
 		fprintf(stderr,
-			"usage: load short|pingpong|hold|start --port N ... (see main.c)\n");
+			"usage: load short|greet|flow|hold|start --port N ... (see main.c)\n");
 		return 2;
 	}
 	read_options(&options, argc - 1, argv + 1);
+	if (!options.active || options.active > options.connections)
+		options.active = options.connections;
 	if (!options.port || (kind->run == load_start) != (*options.command != NULL)) {
 		fprintf(stderr, "load: --port is needed; a command goes with 'start' only\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
 	raise_limits();
-	client_set_line(options.size);
+	if (options.size * (size_t)options.depth > LINE_MAX_SIZE) {
+		fprintf(stderr, "load: lines under way: more than %d bytes\n", LINE_MAX_SIZE);
+		return 2;
+	}
+	client_set_lines(options.size, options.depth);
 	return kind->run(&options);
 }

@@ -64,6 +64,8 @@ void latencies_print(const struct latencies *latencies)
 
 void busy_begin(struct busy *busy)
 {
+	puts("begin");
+	fflush(stdout);
 	busy->wall_ns = now_ns();
 	busy->cpu_ns = read_clock(CLOCK_PROCESS_CPUTIME_ID);
 }

@@ -5,7 +5,7 @@
 
 int main(int argc, char **argv)
 {
-	int listener = peer_listen(argc, argv);
+	int listener = peer_listen(argc, argv, 0);
 	int fd;
 
 	signal(SIGPIPE, SIG_IGN);

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # net_daemon.pl MODE PORT - the same echo on Perl's Net::Daemon (Debian: libnet-daemon-perl).
-# MODE: single, fork, ithreads. It logs one line when it starts, and nothing per connection.
+# MODE: single, fork, ithreads, childs (eight worker processes). It logs one line when it starts, and
+# nothing per connection.
 use strict;
 use warnings;
 
@@ -22,7 +23,7 @@ package main;
 my ($mode, $port) = @ARGV;
 $SIG{PIPE} = 'IGNORE';
 Echo->new({
-	mode      => $mode,
+	($mode eq 'childs' ? (childs => 8) : (mode => $mode)),
 	localaddr => '127.0.0.1',
 	localport => $port,
 	listen    => 1024,

@@ -1,7 +1,7 @@
 /*
- * peer.h - what the bare loops share: the listening socket, and the handler. They are the simplest
- * honest servers in C: no configuration, no log, no limits; what a library costs is measured
- * against them. Usage of each: NAME [PORT]; the port in use is printed.
+ * peer.h - what the peers in C share: the listening socket, and the blocking handler. They are the
+ * simplest honest servers in C: no configuration, no log, no limits; what a library costs is
+ * measured against them. Usage of each: NAME [PORT]; the port in use is printed.
  */
 #ifndef PEER_H
 #define PEER_H
@@ -21,12 +21,13 @@ static inline void peer_die(const char *what)
 	exit(1);
 }
 
-static inline int peer_listen(int argc, char **argv)
+/* flags: 0 or SOCK_NONBLOCK. Accepted sockets inherit TCP_NODELAY. */
+static inline int peer_listen(int argc, char **argv, int flags)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET};
 	socklen_t size = sizeof sa;
 	int yes = 1;
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | flags, 0);
 
 	sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	sa.sin_port = htons((in_port_t)(argc > 1 ? atoi(argv[1]) : 0));
@@ -40,25 +41,43 @@ static inline int peer_listen(int argc, char **argv)
 	return fd;
 }
 
-/* Read a line, answer the same line, until the end of input or a line that is too long. */
+/* Returns 0, or -1 when the client is gone. */
+static inline int peer_write(int fd, const char *data, size_t size)
+{
+	ssize_t n;
+
+	for (size_t done = 0; done < size; done += (size_t)n) {
+		n = write(fd, data + done, size - done);
+		if (n < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Read lines, answer the same lines, until the end of input or a line that is too long. All lines
+ * that one read brought are answered with one write. */
 static inline void peer_echo(int fd)
 {
-	char data[4096];
-	size_t used = 0;
+	char data[65536];
+	size_t used = 0, whole;
 	ssize_t n;
-	char *end;
+	const char *end;
 
 	while (used < sizeof data && (n = read(fd, data + used, sizeof data - used)) > 0) {
-		used += (size_t)n;
-		while ((end = memchr(data, '\n', used)) != NULL) {
-			size_t size = (size_t)(end + 1 - data);
-
-			if (write(fd, data, size) != (ssize_t)size)
-				return;
-			used -= size;
-			memmove(data, data + size, used);
+		whole = 0;
+		while ((end = memchr(data + used, '\n', (size_t)n)) != NULL) {
+			whole = (size_t)(end + 1 - data);
+			n -= (ssize_t)(whole - used);
+			used = whole;
 		}
+		used += (size_t)n;
+		if (whole > 0 && peer_write(fd, data, whole) < 0)
+			return;
+		used -= whole;
+		memmove(data, data + whole, used);
 	}
+	if (used < sizeof data)
+		peer_write(fd, data, used);
 }
 
 #endif

@@ -16,9 +16,10 @@ static void *serve(void *arg)
 
 int main(int argc, char **argv)
 {
-	int listener = peer_listen(argc, argv);
+	int listener = peer_listen(argc, argv, 0);
 	pthread_attr_t detached;
 	pthread_t thread;
+	void *arg;
 	int fd;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -26,7 +27,10 @@ int main(int argc, char **argv)
 	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
 	for (;;) {
 		fd = accept(listener, NULL, NULL);
-		if (fd >= 0 && pthread_create(&thread, &detached, serve, (void *)(intptr_t)fd) != 0)
+		if (fd < 0)
+			continue;
+		arg = (void *)(intptr_t)fd; // NOLINT(performance-no-int-to-ptr)
+		if (pthread_create(&thread, &detached, serve, arg) != 0)
 			close(fd);
 	}
 }
