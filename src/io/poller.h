@@ -51,7 +51,8 @@ struct poller_ops {
 
 	/*
 	 * Any descriptor: fire once when it is ready, also when it has been so before. Several
-	 * watches may be armed on one descriptor. 0 or -errno (-EBADF, -ENOMEM ...).
+	 * watches may be armed on one descriptor. 0 or -errno (-ENOMEM ...). A number that is no
+	 * open descriptor: -EBADF, or NETD_FAILED is what happens.
 	 */
 	int (*arm)(struct poller *poller, struct io_watch *watch);
 	/* It will not fire. Takes one that is not armed. */

@@ -9,7 +9,6 @@
 #include "io/uring.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,8 +156,8 @@ int uring_arm(struct poller *poller, struct io_watch *watch)
 	struct uring *uring = uring_of(poller);
 	uint32_t index;
 
-	if (fcntl(watch->fd, F_GETFD) < 0)
-		return -errno;
+	if (watch->fd < 0)
+		return -EBADF; /* of other wrong numbers the kernel tells when it polls them */
 	index = uring_slot_new(uring, watch->fd);
 	if (!index)
 		return -ENOMEM;

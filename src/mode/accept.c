@@ -22,6 +22,7 @@
 #define PAUSE_MS 100         /* after running out of something */
 #define SHORTAGE_LOG_MS 5000 /* between log lines about it */
 #define ACCEPT_BATCH 16      /* connections taken in a row before anything else gets a turn */
+#define FULL_BATCHES 8       /* in a row, before twice as many are taken */
 #define WAY_MS 3             /* how long a less busy worker has to take what has come */
 #define SLACK 4        /* connections more than the least busy worker has that do not count ... */
 #define SLACK_SHARE 16 /* ... and this part of its own */
@@ -216,16 +217,40 @@ static bool accept_in_turn(struct worker *worker, const struct listener *listene
 	return more;
 }
 
+/*
+ * How many are taken in a row follows what was found. To ask an empty queue costs almost as much as
+ * taking somebody out of it, and whoever is left in it is told of by the next wait.
+ */
+static void learn_batch(struct worker *worker, int taken, bool emptied)
+{
+	if (emptied) {
+		worker->batch = taken > 1 ? taken : 1;
+		worker->full_batches = 0;
+	} else if (taken >= worker->batch && ++worker->full_batches == FULL_BATCHES) {
+		worker->batch = worker->batch * 2 < ACCEPT_BATCH ? worker->batch * 2 : ACCEPT_BATCH;
+		worker->full_batches = 0;
+	}
+}
+
 /* polite: not when another worker is less busy. */
 static void take_some(struct worker *worker, const struct listener *listener, bool polite)
 {
-	for (int i = 0; i < ACCEPT_BATCH && accept_possible(worker); i++) {
-		if ((polite && give_way(worker)) || !accept_in_turn(worker, listener))
+	const int most = polite ? worker->batch : ACCEPT_BATCH;
+	bool emptied = false;
+	int taken = 0;
+
+	while (taken < most && accept_possible(worker)) {
+		if (polite && give_way(worker))
 			break;
+		emptied = !accept_in_turn(worker, listener);
+		if (emptied)
+			break;
+		taken++;
 		accept_start_waiting(worker);
 		if (signals_stop_pending() || is_over(worker->loop_at))
 			break; /* they come first */
 	}
+	learn_batch(worker, taken, emptied);
 }
 
 void accept_batch(struct worker *worker, const struct listener *listener)

@@ -83,6 +83,8 @@ struct worker {
 	struct io_interrupt interrupt;
 	struct netd_conn *waiting; /* accepted, but not started yet; oldest first */
 	bool door_closed;          /* the listeners are closed for good */
+	int batch;                 /* connections to take in a row: see accept.c */
+	int full_batches;          /* in a row, that did not empty the queue */
 	uint64_t last_id;          /* of a connection */
 	bool gave_way;             /* to a less busy worker ... */
 	int64_t way_until;         /* ... until then */

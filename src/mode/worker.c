@@ -257,6 +257,7 @@ int worker_run(struct worker *worker)
 		return -ENOMEM;
 	worker->ops = mode_find(settings->mode);
 	worker->loop_at = NETD_NEVER;
+	worker->batch = 1;
 	/* With --childs the first worker alone keeps the service's clock. */
 	if (service->loop && settings->loop_timeout > 0 && worker->slot == 0)
 		worker->loop_at = clock_deadline(settings->loop_timeout);

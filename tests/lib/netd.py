@@ -33,6 +33,7 @@ LISTENING = re.compile(r'\b(tcp:(?:\[[^]]*\]|[^\s:]*):\d+|unix:[^\s,]+)')
 SANITIZER = re.compile(r'(Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|: runtime error: ')
 
 SIGNALS_HELD = os.environ.get('SIGNALS_HELD') == '1'  # by a sanitizer; see Server.signal()
+HEARD = re.compile(r'SIGTERM: |SIGINT: |stop requested: |stopping now|terminated$')
 
 _running = []
 
@@ -344,25 +345,33 @@ class Server:
         self.signal(signum)
         return self.wait(status, timeout)
 
-    def signal(self, signum):
-        """To the main process only, if it is still there."""
+    def signal(self, signum, pid=None):
+        """To the main process only, or to this other one of it, if it is still there."""
+        said = self.log_count(HEARD)
         if self.process.poll() is None:
-            self.process.send_signal(signum)
+            os.kill(pid or self.process.pid, signum)
         if SIGNALS_HELD and signum in (signal.SIGTERM, signal.SIGINT):
-            self._signal_until_heard(signum)
+            self._signal_until_heard(signum, pid or self.process.pid, said)
 
-    def _signal_until_heard(self, signum):
-        """ThreadSanitizer's runtime now and then keeps a signal to itself: the process sits in
-        poll(2), nothing is pending, and our handler never ran. A server that heard it says so."""
+    def _signal_until_heard(self, signum, pid, said):
+        """ThreadSanitizer's runtime keeps a signal for the flow of control that it interrupts; a
+        fiber that then waits for input may never take it up: the process sits in poll(2), nothing
+        is pending, and our handler never ran. A server that heard it says so in a new line, if it
+        is not stopping already."""
         for _ in range(5):
+            if self.log_count('stopping now') > 0:
+                return
             with contextlib.suppress(Failure):
-                self.wait_for_log(r'SIGTERM|SIGINT|stop requested|terminated', timeout=2)
+                self.wait_for_log(HEARD, timeout=2, count=said + 1)
                 return
             if self.process.poll() is not None or not self._open_logs:
                 return
-            if not status(self.process.pid)['State'].startswith('S'):
-                return  # stopped, or a handler at work: it will hear later
-            self.process.send_signal(signum)
+            try:
+                if not status(pid)['State'].startswith('S'):
+                    return  # stopped, or a handler at work: it will hear later
+                os.kill(pid, signum)
+            except (FileNotFoundError, ProcessLookupError):
+                return
 
     def wait(self, status=0, timeout=None):
         """Wait for its end by itself; as stop(). status=None: any will do."""

@@ -235,7 +235,7 @@ class ProcessOne(InEveryMode):
         with self.contained() as server:
             with server.client() as client:
                 client.send(b'echo x\n').expect(b'x\n')
-                os.kill(self.first(server), signal.SIGTERM)
+                server.signal(signal.SIGTERM, self.first(server))
                 server.wait_for_log(r'SIGTERM: no new connections; 1 at work')
                 client.send(b'echo y\n').expect(b'y\n')
                 client.send(b'bye\n').expect_gone()
@@ -246,7 +246,7 @@ class ProcessOne(InEveryMode):
             os.kill(self.first(server), signal.SIGHUP)  # would end what does not handle it
             os.kill(self.first(server), signal.SIGUSR1)
             self.assertEqual(server.talk(b'echo hello\n'), b'hello\n')
-            os.kill(self.first(server), signal.SIGINT)
+            server.signal(signal.SIGINT, self.first(server))
             server.wait_for_log(r'SIGINT: stopping now')
             server.wait(0)
 
@@ -269,7 +269,7 @@ class ProcessOne(InEveryMode):
             # The shell has ended: its children are those of process 1, beside the server.
             wait_until('orphans came', lambda: len(self.all_children(first)) == 4, timeout=5)
             wait_until('they are buried', lambda: len(self.all_children(first)) == 1)
-            os.kill(first, signal.SIGTERM)
+            server.signal(signal.SIGTERM, first)
             server.wait(0)
 
     @staticmethod
@@ -289,7 +289,7 @@ class ProcessOne(InEveryMode):
                 self.assertEqual((ready['MAINPID'], ready['sender']), (inside, behind))
                 manager.wait_for('WATCHDOG=1')
                 self.assertEqual(server.talk(b'echo hello\n', address=text_of(tcp)), b'hello\n')
-                os.kill(self.first(server), signal.SIGTERM)
+                server.signal(signal.SIGTERM, self.first(server))
                 server.wait(0)
 
 
