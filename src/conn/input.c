@@ -36,7 +36,7 @@ static bool is_inside(const struct netd_conn *conn)
 	return !conn->lending && conn->in.data == conn->first_input;
 }
 
-void conn_free_input(struct netd_conn *conn)
+HOT_PATH void conn_free_input(struct netd_conn *conn)
 {
 	struct conn_input *in = &conn->in;
 
@@ -160,7 +160,7 @@ static ssize_t borrow(struct netd_conn *conn)
 }
 
 /* Add input to the buffer. Returns bytes added, 0 at the end, -errno. */
-static ssize_t fill(struct netd_conn *conn)
+HOT_PATH static ssize_t fill(struct netd_conn *conn)
 {
 	struct conn_input *in = &conn->in;
 	ssize_t n;
@@ -197,7 +197,7 @@ static size_t find_line(struct conn_input *in)
 }
 
 /* Throw away the rest of a line that was too long. Returns 1 done, 0 end of input, -errno. */
-static ssize_t skip_line(struct netd_conn *conn)
+HOT_PATH static ssize_t skip_line(struct netd_conn *conn)
 {
 	struct conn_input *in = &conn->in;
 
@@ -218,7 +218,7 @@ static ssize_t skip_line(struct netd_conn *conn)
 	return 1;
 }
 
-ssize_t netd_read(struct netd_conn *conn, void *buffer, size_t size)
+HOT_PATH ssize_t netd_read(struct netd_conn *conn, void *buffer, size_t size)
 {
 	struct conn_input *in = &conn->in;
 	ssize_t n;
@@ -262,7 +262,7 @@ ssize_t netd_read_exact(struct netd_conn *conn, void *buffer, size_t size)
 }
 
 /* Find the next line in the buffer, reading as needed. Returns its length, 0, -errno. */
-static ssize_t next_line(struct netd_conn *conn)
+HOT_PATH static ssize_t next_line(struct netd_conn *conn)
 {
 	struct conn_input *in = &conn->in;
 	ssize_t n = skip_line(conn);
@@ -286,7 +286,7 @@ static ssize_t next_line(struct netd_conn *conn)
 	}
 }
 
-ssize_t netd_line(struct netd_conn *conn, char **line)
+HOT_PATH ssize_t netd_line(struct netd_conn *conn, char **line)
 {
 	ssize_t n = next_line(conn);
 

@@ -25,7 +25,7 @@ static int fail_output(struct netd_conn *conn, int code)
 }
 
 /* Send the buffer and what follows it, in one go. */
-static int send_now(struct netd_conn *conn, const void *data, size_t size)
+HOT_PATH static int send_now(struct netd_conn *conn, const void *data, size_t size)
 {
 	struct conn_output *out = &conn->out;
 	char *more = NULL;
@@ -48,7 +48,7 @@ static int send_now(struct netd_conn *conn, const void *data, size_t size)
 	return 0;
 }
 
-void conn_free_output(struct netd_conn *conn)
+HOT_PATH void conn_free_output(struct netd_conn *conn)
 {
 	struct conn_output *out = &conn->out;
 
@@ -60,7 +60,7 @@ void conn_free_output(struct netd_conn *conn)
 	out->used = out->size = 0;
 }
 
-int conn_post(struct netd_conn *conn)
+HOT_PATH int conn_post(struct netd_conn *conn)
 {
 	struct conn_output *out = &conn->out;
 	char *data = out->data;
@@ -90,7 +90,7 @@ static int wait_posted(struct netd_conn *conn)
 	return rc < 0 ? fail_output(conn, (int)rc) : 0;
 }
 
-int netd_flush(struct netd_conn *conn)
+HOT_PATH int netd_flush(struct netd_conn *conn)
 {
 	if (conn->out.error)
 		return conn_fail(conn, conn->out.error, "write");
@@ -100,7 +100,7 @@ int netd_flush(struct netd_conn *conn)
 }
 
 /* The first buffer, or the full one once more than that is gathered. 0 or -errno. */
-static int make_buffer(struct netd_conn *conn, size_t more)
+HOT_PATH static int make_buffer(struct netd_conn *conn, size_t more)
 {
 	struct conn_output *out = &conn->out;
 	char *data;
@@ -123,7 +123,7 @@ static int make_buffer(struct netd_conn *conn, size_t more)
 	return 0;
 }
 
-ssize_t netd_write(struct netd_conn *conn, const void *data, size_t size)
+HOT_PATH ssize_t netd_write(struct netd_conn *conn, const void *data, size_t size)
 {
 	struct conn_output *out = &conn->out;
 	int rc;

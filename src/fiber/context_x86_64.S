@@ -18,7 +18,7 @@
  */
 #define FRAME 64
 
-	.text
+	.section .text.hot,"ax",@progbits
 
 /* void machine_switch(struct context *from, struct context *to); sp is their first field */
 	.globl	machine_switch

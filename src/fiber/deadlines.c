@@ -95,7 +95,7 @@ void deadlines_remove(struct deadlines *deadlines, struct fiber *fiber)
 		put_down(deadlines, at, last);
 }
 
-int64_t deadlines_next(const struct deadlines *deadlines)
+HOT_PATH int64_t deadlines_next(const struct deadlines *deadlines)
 {
 	return deadlines->count > 0 ? deadlines->items[1].at : NETD_NEVER;
 }

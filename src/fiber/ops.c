@@ -27,7 +27,8 @@ static int before(struct fibers *fibers, int64_t deadline)
 }
 
 /* Park until the descriptor may get further. 0 or -errno. */
-static int wait_for(struct fibers *fibers, struct io_handle *handle, short events, int64_t deadline)
+HOT_PATH static int wait_for(struct fibers *fibers, struct io_handle *handle, short events,
+			     int64_t deadline)
 {
 	struct fiber *self = fibers->current;
 	struct io_wait wait;
@@ -49,7 +50,8 @@ static int wait_for(struct fibers *fibers, struct io_handle *handle, short event
 	return rc;
 }
 
-static ssize_t fiber_recv(struct io_handle *handle, void *data, size_t size, int64_t deadline)
+HOT_PATH static ssize_t fiber_recv(struct io_handle *handle, void *data, size_t size,
+				   int64_t deadline)
 {
 	struct fibers *fibers = fibers_here;
 
@@ -67,7 +69,7 @@ static ssize_t fiber_recv(struct io_handle *handle, void *data, size_t size, int
 	}
 }
 
-static ssize_t fiber_lend(struct io_handle *handle, char **data, int64_t deadline)
+HOT_PATH static ssize_t fiber_lend(struct io_handle *handle, char **data, int64_t deadline)
 {
 	struct fibers *fibers = fibers_here;
 
@@ -85,12 +87,13 @@ static ssize_t fiber_lend(struct io_handle *handle, char **data, int64_t deadlin
 	}
 }
 
-static void fiber_give_back(char *data)
+HOT_PATH static void fiber_give_back(char *data)
 {
 	fibers_here->ops->give_back(fibers_here->poller, data);
 }
 
-static ssize_t fiber_send(struct io_handle *handle, struct iovec *iov, int count, int64_t deadline)
+HOT_PATH static ssize_t fiber_send(struct io_handle *handle, struct iovec *iov, int count,
+				   int64_t deadline)
 {
 	struct fibers *fibers = fibers_here;
 	ssize_t total = 0;
@@ -118,17 +121,18 @@ static ssize_t fiber_send(struct io_handle *handle, struct iovec *iov, int count
 	}
 }
 
-static char *fiber_take_buffer(void)
+HOT_PATH static char *fiber_take_buffer(void)
 {
 	return buffers_take(&fibers_here->buffers);
 }
 
-static void fiber_drop_buffer(char *buffer)
+HOT_PATH static void fiber_drop_buffer(char *buffer)
 {
 	buffers_give(&fibers_here->buffers, buffer);
 }
 
-static int fiber_post(struct io_handle *handle, char *buffer, size_t size, int64_t deadline)
+HOT_PATH static int fiber_post(struct io_handle *handle, char *buffer, size_t size,
+			       int64_t deadline)
 {
 	struct fibers *fibers = fibers_here;
 	struct iovec iov = {buffer, size};

@@ -35,7 +35,7 @@ static void make_runnable(struct fibers *fibers, struct fiber *fiber)
 	fibers->run_last = &fiber->next;
 }
 
-void fiber_wake(struct fibers *fibers, struct fiber *fiber, int result)
+HOT_PATH void fiber_wake(struct fibers *fibers, struct fiber *fiber, int result)
 {
 	if (fiber->state != FIBER_WAITING)
 		return;
@@ -46,19 +46,13 @@ void fiber_wake(struct fibers *fibers, struct fiber *fiber, int result)
 	make_runnable(fibers, fiber);
 }
 
-/* Who takes no notice of a stop gives way all the same: others have to end, too. */
-int fiber_may_go_on(struct fibers *fibers)
+void fiber_give_way(struct fibers *fibers)
 {
-	struct fiber *self = fibers->current;
-
-	if (--fibers->budget == 0) {
-		make_runnable(fibers, self);
-		fiber_leave(fibers);
-	}
-	return fibers->is_cancelled && self != &fibers->first ? -ECANCELED : 0;
+	make_runnable(fibers, fibers->current);
+	fiber_leave(fibers);
 }
 
-int fiber_park(struct fibers *fibers, int64_t deadline)
+HOT_PATH int fiber_park(struct fibers *fibers, int64_t deadline)
 {
 	struct fiber *self = fibers->current;
 	int64_t known = self->deadline; /* a place in the heap is not later than that */
@@ -138,7 +132,7 @@ static void prefetch(const struct fiber *fiber)
 }
 
 /* Everybody who is runnable now; who becomes so meanwhile has his turn after the poller's. */
-static void run_all(struct fibers *fibers)
+HOT_PATH static void run_all(struct fibers *fibers)
 {
 	struct fiber *fiber = fibers->run_first;
 
@@ -156,7 +150,7 @@ static void run_all(struct fibers *fibers)
 	}
 }
 
-static void wait_for_events(struct fibers *fibers)
+HOT_PATH static void wait_for_events(struct fibers *fibers)
 {
 	int64_t deadline = 0;
 	int rc;
@@ -171,7 +165,7 @@ static void wait_for_events(struct fibers *fibers)
 	}
 }
 
-static void pass_deadlines(struct fibers *fibers)
+HOT_PATH static void pass_deadlines(struct fibers *fibers)
 {
 	int64_t next = deadlines_next(&fibers->deadlines);
 	struct fiber *fiber;
@@ -187,7 +181,7 @@ static void pass_deadlines(struct fibers *fibers)
 		fibers->tick_at = compact_tick(fibers) ? now + compact_period(fibers) : NETD_NEVER;
 }
 
-void fibers_schedule(void *arg)
+HOT_PATH void fibers_schedule(void *arg)
 {
 	struct fibers *fibers = arg;
 
@@ -204,7 +198,7 @@ void fibers_schedule(void *arg)
 
 /* ------------------------------------------------------------------------------ fibers */
 
-static void fired(struct io_watch *watch)
+HOT_PATH static void fired(struct io_watch *watch)
 {
 	fiber_wake(fibers_here, CONTAINER(watch, struct fiber, watch), 0);
 }

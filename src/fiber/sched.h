@@ -10,6 +10,7 @@
 #include "fiber/stack.h"
 #include "io/buffers.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -153,8 +154,17 @@ static inline void fiber_leave(struct fibers *fibers)
 		*fibers->caught = mine;
 }
 
-/* Let others run, when the current fiber has had much without waiting. 0 or -ECANCELED. */
-int fiber_may_go_on(struct fibers *fibers);
+/* Let all others have their turn before the current fiber goes on. */
+void fiber_give_way(struct fibers *fibers);
+
+/* Let others run, when the current fiber has had much without waiting: also one that takes no
+ * notice of a stop, for they have to end, too. 0 or -ECANCELED. */
+static inline int fiber_may_go_on(struct fibers *fibers)
+{
+	if (--fibers->budget == 0)
+		fiber_give_way(fibers);
+	return fibers->is_cancelled && fibers->current != &fibers->first ? -ECANCELED : 0;
+}
 
 /* Tell config.publish. */
 void fibers_publish(struct fibers *fibers);

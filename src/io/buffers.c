@@ -21,7 +21,7 @@ static void free_down_to(struct buffers *buffers, size_t keep)
 	}
 }
 
-char *buffers_take(struct buffers *buffers)
+HOT_PATH char *buffers_take(struct buffers *buffers)
 {
 	char *buffer = buffers->free;
 
@@ -36,7 +36,7 @@ char *buffers_take(struct buffers *buffers)
 	return buffer;
 }
 
-void buffers_give(struct buffers *buffers, char *buffer)
+HOT_PATH void buffers_give(struct buffers *buffers, char *buffer)
 {
 	buffers->used--;
 	memcpy(buffer, &buffers->free, sizeof buffers->free);

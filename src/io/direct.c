@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-ssize_t direct_recv(int fd, void *data, size_t size)
+HOT_PATH ssize_t direct_recv(int fd, void *data, size_t size)
 {
 	ssize_t n;
 
@@ -20,7 +20,7 @@ ssize_t direct_recv(int fd, void *data, size_t size)
 	return n < 0 ? -errno : n;
 }
 
-ssize_t direct_lend(struct buffers *buffers, int fd, char **data)
+HOT_PATH ssize_t direct_lend(struct buffers *buffers, int fd, char **data)
 {
 	char *buffer = buffers_take(buffers);
 	ssize_t n;
@@ -35,7 +35,7 @@ ssize_t direct_lend(struct buffers *buffers, int fd, char **data)
 	return n;
 }
 
-ssize_t direct_send(int fd, const struct iovec *iov, int count)
+HOT_PATH ssize_t direct_send(int fd, const struct iovec *iov, int count)
 {
 	/* sendmsg() only reads them; the field is not const because recvmsg() has the same struct.
 	 */
@@ -86,13 +86,13 @@ void watch_unlink(struct io_watch *watch)
 	watch->link = NULL;
 }
 
-void watch_is_due(struct watch_due *due, struct io_watch *watch, short revents)
+HOT_PATH void watch_is_due(struct watch_due *due, struct io_watch *watch, short revents)
 {
 	watch->revents = revents;
 	watch_push(&due->next, watch);
 }
 
-void watch_fire_due(struct watch_due *due)
+HOT_PATH void watch_fire_due(struct watch_due *due)
 {
 	due->firing = due->next;
 	due->next = NULL;

@@ -206,7 +206,7 @@ static struct slot *slot_of(struct poller *poller, struct io_handle *handle)
 	return slot;
 }
 
-static int await(struct poller *poller, struct io_handle *handle, struct io_watch *watch)
+HOT_PATH static int await(struct poller *poller, struct io_handle *handle, struct io_watch *watch)
 {
 	bool in = watch->events & NETD_IN, out = watch->events & NETD_OUT;
 	struct slot *slot = slot_of(poller, handle);
@@ -268,7 +268,7 @@ static uint32_t wanted_by(const struct io_watch *watch)
 	return (uint16_t)watch->events | EPOLLERR | EPOLLHUP;
 }
 
-static void own_happened(struct poller *poller, struct slot *slot, uint32_t events)
+HOT_PATH static void own_happened(struct poller *poller, struct slot *slot, uint32_t events)
 {
 	bool failed = events & (EPOLLERR | EPOLLHUP);
 	struct io_watch *in = slot->in, *out;
@@ -304,7 +304,7 @@ static void others_happened(struct poller *poller, struct slot *slot, uint32_t e
 	}
 }
 
-static void happened(struct poller *poller, const struct epoll_event *event)
+HOT_PATH static void happened(struct poller *poller, const struct epoll_event *event)
 {
 	int fd = (int)(uint32_t)event->data.u64;
 	struct slot *slot = fdtable_at(&poller->slots, fd);
@@ -319,7 +319,7 @@ static void happened(struct poller *poller, const struct epoll_event *event)
 		others_happened(poller, slot, EPOLLERR);
 }
 
-static int wait_for_events(struct poller *poller, int64_t deadline)
+HOT_PATH static int wait_for_events(struct poller *poller, int64_t deadline)
 {
 	int n =
 	    epoll_wait(poller->fd, poller->events, BATCH, watch_timeout(&poller->due, deadline));
@@ -357,7 +357,8 @@ static void received(struct slot *slot, ssize_t n, size_t size)
 	}
 }
 
-static ssize_t receive(struct poller *poller, struct io_handle *handle, void *data, size_t size)
+HOT_PATH static ssize_t receive(struct poller *poller, struct io_handle *handle, void *data,
+				size_t size)
 {
 	struct slot *slot = slot_of(poller, handle);
 	ssize_t n;
@@ -371,7 +372,7 @@ static ssize_t receive(struct poller *poller, struct io_handle *handle, void *da
 	return n;
 }
 
-static ssize_t lend(struct poller *poller, struct io_handle *handle, char **data)
+HOT_PATH static ssize_t lend(struct poller *poller, struct io_handle *handle, char **data)
 {
 	struct slot *slot = slot_of(poller, handle);
 	ssize_t n;
@@ -385,13 +386,13 @@ static ssize_t lend(struct poller *poller, struct io_handle *handle, char **data
 	return n;
 }
 
-static void give_back(struct poller *poller, char *data)
+HOT_PATH static void give_back(struct poller *poller, char *data)
 {
 	buffers_give(poller->buffers, data);
 }
 
-static ssize_t transmit(struct poller *poller, struct io_handle *handle, const struct iovec *iov,
-			int count)
+HOT_PATH static ssize_t transmit(struct poller *poller, struct io_handle *handle,
+				 const struct iovec *iov, int count)
 {
 	struct slot *slot = slot_of(poller, handle);
 	ssize_t n;

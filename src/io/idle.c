@@ -9,6 +9,9 @@
 #include "io/io.h"
 #include "os/os.h"
 
+#define COARSE_FROM_MS 1000
+#define TICK_MS 10 /* of the coarse clock, at the most (HZ=100) */
+
 /* What moves on it, now. A system that does not tell says: nothing. */
 static struct os_flow ask_flow(const struct io_handle *handle)
 {
@@ -23,7 +26,16 @@ static bool may_be_idle(const struct io_handle *handle)
 	return !handle->idle || !handle->idle->limit_ms;
 }
 
-struct io_wait io_wait_begin(struct io_handle *handle, short events, int64_t deadline)
+/* When this wait begins. A limit of a second or more may be longer by a tick: then the clock that
+ * is read in passing will do, which is late by as much. */
+static int64_t start_of(const struct io_handle *handle)
+{
+	if (handle->wait_ms >= COARSE_FROM_MS && may_be_idle(handle))
+		return clock_coarse_ms() + TICK_MS;
+	return clock_ms();
+}
+
+HOT_PATH struct io_wait io_wait_begin(struct io_handle *handle, short events, int64_t deadline)
 {
 	struct io_wait wait = {.until = deadline, .last = deadline};
 	struct io_idle *idle = handle->idle;
@@ -31,7 +43,7 @@ struct io_wait io_wait_begin(struct io_handle *handle, short events, int64_t dea
 
 	if (!io_is_limited(handle))
 		return wait;
-	now = clock_ms();
+	now = start_of(handle);
 	if (handle->wait_ms)
 		wait.last = clock_earlier(deadline, now + handle->wait_ms);
 	wait.until = wait.last;

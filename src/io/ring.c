@@ -247,7 +247,7 @@ static bool is_passing(int rc)
 	return rc >= 0 || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY;
 }
 
-struct io_uring_sqe *ring_sqe(struct ring *ring)
+HOT_PATH struct io_uring_sqe *ring_sqe(struct ring *ring)
 {
 	struct io_uring_sqe *sqe = &ring->scratch;
 
@@ -293,7 +293,7 @@ static int enter(const struct ring *ring, unsigned submit, int ms)
 	return sys_enter(ring, submit, 1, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &arg);
 }
 
-int ring_enter(struct ring *ring, int64_t deadline)
+HOT_PATH int ring_enter(struct ring *ring, int64_t deadline)
 {
 	int rc;
 

@@ -96,7 +96,7 @@ static void uring_close(struct poller *poller)
 /* -------------------------------------------------------------------------------- completions */
 
 /* The slot and the operation that a completion names; NULL: none that is under way. */
-static struct uring_slot *find_slot(const struct uring *uring, uint64_t name, unsigned *op)
+HOT_PATH static struct uring_slot *find_slot(const struct uring *uring, uint64_t name, unsigned *op)
 {
 	uint64_t index = name >> 32;
 	struct uring_slot *slot;
@@ -122,7 +122,7 @@ static void drop_stray(struct uring *uring, const struct io_uring_cqe *cqe)
 		uring_buffers_put(&uring->received, (uint16_t)number);
 }
 
-void uring_complete(struct uring *uring, const struct io_uring_cqe *cqe)
+HOT_PATH void uring_complete(struct uring *uring, const struct io_uring_cqe *cqe)
 {
 	unsigned op;
 	struct uring_slot *slot = find_slot(uring, cqe->user_data, &op);
@@ -145,7 +145,7 @@ void uring_complete(struct uring *uring, const struct io_uring_cqe *cqe)
 		uring_may_close(uring, slot);
 }
 
-void uring_reap(struct uring *uring)
+HOT_PATH void uring_reap(struct uring *uring)
 {
 	const struct io_uring_cqe *cqe;
 
@@ -155,7 +155,7 @@ void uring_reap(struct uring *uring)
 	}
 }
 
-static int uring_wait(struct poller *poller, int64_t deadline)
+HOT_PATH static int uring_wait(struct poller *poller, int64_t deadline)
 {
 	struct uring *uring = uring_of(poller);
 	int rc;

@@ -88,7 +88,8 @@ void uring_buffers_close(struct uring_buffers *buffers)
 	buffers->ring = NULL;
 }
 
-uint16_t uring_buffers_filled(struct uring_buffers *buffers, unsigned number, unsigned size)
+HOT_PATH uint16_t uring_buffers_filled(struct uring_buffers *buffers, unsigned number,
+				       unsigned size)
 {
 	struct uring_buffer *buffer;
 
@@ -106,7 +107,7 @@ uint16_t uring_buffers_filled(struct uring_buffers *buffers, unsigned number, un
 	return (uint16_t)number;
 }
 
-void uring_buffers_put(struct uring_buffers *buffers, uint16_t number)
+HOT_PATH void uring_buffers_put(struct uring_buffers *buffers, uint16_t number)
 {
 	buffers->used--;
 	if (buffers->provided + buffers->used < buffers->goal)
@@ -161,12 +162,12 @@ void uring_buffers_trim(struct uring_buffers *buffers)
 	}
 }
 
-char *uring_buffers_data(const struct uring_buffers *buffers, uint16_t number)
+HOT_PATH char *uring_buffers_data(const struct uring_buffers *buffers, uint16_t number)
 {
 	return start_of(buffers, number) + buffers->each[number].offset;
 }
 
-uint16_t uring_buffers_find(const struct uring_buffers *buffers, const char *data)
+HOT_PATH uint16_t uring_buffers_find(const struct uring_buffers *buffers, const char *data)
 {
 	uintptr_t distance = (uintptr_t)data - (uintptr_t)buffers->memory;
 

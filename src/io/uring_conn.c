@@ -141,7 +141,8 @@ static void take_buffer(struct uring *uring, struct uring_slot *slot, int result
 	}
 }
 
-void uring_receive_done(struct uring *uring, struct uring_slot *slot, int result, unsigned flags)
+HOT_PATH void uring_receive_done(struct uring *uring, struct uring_slot *slot, int result,
+				 unsigned flags)
 {
 	if (flags & IORING_CQE_F_BUFFER)
 		take_buffer(uring, slot, result, flags);
@@ -159,7 +160,7 @@ void uring_receive_done(struct uring *uring, struct uring_slot *slot, int result
 
 /* ----------------------------------------------------------------------------------- reading */
 
-struct uring_slot *uring_conn(struct uring *uring, struct io_handle *handle)
+HOT_PATH struct uring_slot *uring_conn(struct uring *uring, struct io_handle *handle)
 {
 	struct uring_slot *slot;
 
@@ -231,7 +232,7 @@ ssize_t uring_recv(struct poller *poller, struct io_handle *handle, void *data, 
 	return rc > 0 ? after_look(slot, direct_recv(slot->fd, data, size)) : rc;
 }
 
-ssize_t uring_lend(struct poller *poller, struct io_handle *handle, char **data)
+HOT_PATH ssize_t uring_lend(struct poller *poller, struct io_handle *handle, char **data)
 {
 	struct uring *uring = uring_of(poller);
 	struct uring_slot *slot = uring_conn(uring, handle);
@@ -255,7 +256,7 @@ ssize_t uring_lend(struct poller *poller, struct io_handle *handle, char **data)
 	return buffer->size;
 }
 
-void uring_give_back(struct poller *poller, char *data)
+HOT_PATH void uring_give_back(struct poller *poller, char *data)
 {
 	struct uring *uring = uring_of(poller);
 	uint16_t number = uring_buffers_find(&uring->received, data);

@@ -52,7 +52,7 @@ static void submit_post(struct uring *uring, struct uring_slot *slot, uint16_t i
 	sqe->ioprio = ioprio;
 }
 
-void uring_send_done(struct uring *uring, struct uring_slot *slot, int result)
+HOT_PATH void uring_send_done(struct uring *uring, struct uring_slot *slot, int result)
 {
 	bool again = result == -EAGAIN || result == -EINTR;
 
@@ -80,8 +80,8 @@ static int may_send(const struct uring_slot *slot)
 	return slot->flags & URING_BIT(URING_SEND) ? -EAGAIN : 0;
 }
 
-ssize_t uring_send(struct poller *poller, struct io_handle *handle, const struct iovec *iov,
-		   int count)
+HOT_PATH ssize_t uring_send(struct poller *poller, struct io_handle *handle,
+			    const struct iovec *iov, int count)
 {
 	struct uring *uring = uring_of(poller);
 	int rc = handle->slot ? may_send(&uring->slots[handle->slot]) : 0;
@@ -91,7 +91,7 @@ ssize_t uring_send(struct poller *poller, struct io_handle *handle, const struct
 	return direct_send(handle->fd, iov, count);
 }
 
-int uring_post(struct poller *poller, struct io_handle *handle, char *buffer, size_t size)
+HOT_PATH int uring_post(struct poller *poller, struct io_handle *handle, char *buffer, size_t size)
 {
 	struct uring *uring = uring_of(poller);
 	struct uring_slot *slot = uring_conn(uring, handle);
@@ -126,7 +126,7 @@ static void await_in(struct uring *uring, struct uring_slot *slot, struct io_wat
 		uring_start_reading(uring, slot);
 }
 
-int uring_await(struct poller *poller, struct io_handle *handle, struct io_watch *watch)
+HOT_PATH int uring_await(struct poller *poller, struct io_handle *handle, struct io_watch *watch)
 {
 	struct uring *uring = uring_of(poller);
 	struct uring_slot *slot = uring_conn(uring, handle);

@@ -67,8 +67,8 @@ static uint64_t name_of(const struct uring *uring, const struct uring_slot *slot
 	return (uint64_t)(slot - uring->slots) << 32 | (uint32_t)slot->generation << 16 | op;
 }
 
-struct io_uring_sqe *uring_request(struct uring *uring, struct uring_slot *slot, enum uring_op op,
-				   uint8_t opcode)
+HOT_PATH struct io_uring_sqe *uring_request(struct uring *uring, struct uring_slot *slot,
+					    enum uring_op op, uint8_t opcode)
 {
 	struct io_uring_sqe *sqe = ring_sqe(&uring->ring);
 
