@@ -103,14 +103,16 @@ int ring_refused(struct err *err, int code)
 
 /* ------------------------------------------------------------------------------------- set-up */
 
-/* Completions only when we ask for them: the fastest way, which Linux 6.1 brought. */
+/* Completions only when we ask for them: the fastest way, which Linux 6.1 brought. But poll(2) of
+ * such a ring, which enter_simulated() needs, may sleep while there is something to ask for. */
 static int setup(struct ring *ring, const struct ring_config *config,
 		 struct io_uring_params *params)
 {
 	static const unsigned ways[] = {IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN};
+	bool is_plain = config->is_plain || ring->is_simulated;
 	int fd = -EINVAL;
 
-	for (size_t i = config->is_plain ? 1 : 0; i < ARRAY_LEN(ways) && fd == -EINVAL; i++) {
+	for (size_t i = is_plain ? 1 : 0; i < ARRAY_LEN(ways) && fd == -EINVAL; i++) {
 		*params = (struct io_uring_params){
 		    .flags = COMMON_FLAGS | ways[i],
 		    .cq_entries = config->cq_entries,

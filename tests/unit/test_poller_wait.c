@@ -4,6 +4,9 @@
  */
 #include "poller_fixture.h"
 
+#include <poll.h>
+#include <sys/wait.h>
+
 static void a_wait_lasts_until_its_deadline(void)
 {
 	int fds[2];
@@ -87,6 +90,48 @@ static void a_signal_ends_a_wait(void)
 	close_both(fds);
 }
 
+/* Somebody who sends a letter some time after he got one, until the end of input. */
+static pid_t start_pen_friend(int in, int out)
+{
+	pid_t pid = fork();
+	char letter;
+
+	if (pid != 0)
+		return pid;
+	fcntl(in, F_SETFL, 0); /* he waits */
+	while (read(in, &letter, 1) == 1) {
+		poll(NULL, 0, letter);
+		if (write(out, &letter, 1) != 1)
+			_exit(1);
+	}
+	_exit(0);
+}
+
+static void what_happens_during_a_wait_ends_it(void)
+{
+	int there[2], back[2], status;
+	pid_t friend;
+
+	make_pipe(there);
+	make_pipe(back);
+	friend = start_pen_friend(there[0], back[1]);
+	assert_true(friend > 0);
+	for (char delay = 0; delay < 12; delay++) {
+		struct ear ear = ear_for(back[0], NETD_IN);
+		char letter;
+
+		arm(&ear);
+		turn(0); /* nothing is left to be done but to wait */
+		assert_int_equal(write(there[1], &delay, 1), 1);
+		wait_for(&ear, 1);
+		assert_int_equal(read(back[0], &letter, 1), 1);
+	}
+	close_both(there);
+	kill(friend, SIGKILL); /* it has both ends of its pipe */
+	assert_int_equal(waitpid(friend, &status, 0), friend);
+	close_both(back);
+}
+
 static void memory_is_given_back_in_between(void)
 {
 	enum { MANY = 1200 };
@@ -139,9 +184,10 @@ static void pollers_are_found_by_name(void)
 }
 
 static const struct row rows[] = {
-    ROW(a_wait_lasts_until_its_deadline),  ROW(a_wait_does_not_end_early),
-    ROW(a_wait_of_nothing_does_not_sleep), ROW(a_signal_ends_a_wait),
-    ROW(memory_is_given_back_in_between),  ROW(pollers_are_found_by_name),
+    ROW(a_wait_lasts_until_its_deadline),    ROW(a_wait_does_not_end_early),
+    ROW(a_wait_of_nothing_does_not_sleep),   ROW(a_signal_ends_a_wait),
+    ROW(what_happens_during_a_wait_ends_it), ROW(memory_is_given_back_in_between),
+    ROW(pollers_are_found_by_name),
 };
 
 int main(void)
