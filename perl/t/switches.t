@@ -101,10 +101,9 @@ for (modes()) {
         $server = ServerProcess->start(args => [@args, '--drain-timeout=60'], body => $body);
         $socket = $server->connect;
         ($pid) = split ' ', $server->ask("x\n", $socket);
-        kill TERM => $server->pid;
-        wait_for { !kill 0, $server->pid } 0.2;
-        kill TERM => $server->pid;
-        ok($server->ends, 'a second TERM ends it at once');
+        # Again and again: two that come before the server runs are one.
+        ok(wait_for { kill TERM => $server->pid unless $server->ended; $server->ended },
+            'a second TERM ends it at once');
         ok(wait_for { !kill 0, $pid }, 'with all that serves');
     };
 }

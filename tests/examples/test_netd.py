@@ -55,9 +55,10 @@ class Library(unittest.TestCase):
         self.assertFalse(netd.alive(pid))
 
     def test_what_never_listens_is_an_error_and_ends(self):
-        for source, words in (('import time; time.sleep(60)', 'in time'),
-                              ('raise SystemExit("no luck")', 'no luck')):
-            server = netd.Server(sys.executable, self.script(source), standard=False, patience=1)
+        for source, words, patience in (('import time; time.sleep(60)', 'in time', 1),
+                                        ('raise SystemExit("no luck")', 'no luck', 30)):
+            server = netd.Server(sys.executable, self.script(source), standard=False,
+                                 patience=patience)
             self.fails(words, server.start)
             self.assertIsNone(server.process)
 
@@ -77,7 +78,7 @@ class Library(unittest.TestCase):
     def test_a_process_left_behind_is_an_error_and_is_killed(self):
         server = self.server('if os.fork() == 0:\n    os.fork()\n    time.sleep(60)')
         pids = netd.wait_until('three processes', lambda: len(server.pids()) == 3 and server.pids())
-        self.fails('processes are gone', server.stop, timeout=0.5)
+        self.fails('processes are gone', server.stop, timeout=3)
         self.assertEqual([pid for pid in pids if netd.alive(pid)], [])
 
     def test_a_sanitizer_report_is_an_error(self):

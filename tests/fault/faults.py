@@ -52,7 +52,11 @@ def in_modes(*classes):
 def cpu_share(server, seconds=1):
     """How much of one processor all processes of the server use, while this long passes."""
     def used():
-        return sum(cpu_seconds(pid) for pid in server.pids())
+        total = 0
+        for pid in server.pids():
+            with contextlib.suppress(OSError):  # it has just ended
+                total += cpu_seconds(pid)
+        return total
     before, begin = used(), time.monotonic()
     time.sleep(seconds)  # the measurement itself: nothing is waited for
     return (used() - before) / (time.monotonic() - begin)

@@ -222,11 +222,12 @@ class Stalls(InModes):
             who = rf'conn {number} \({peer(client)}\): '
             server.wait_for_log(r'warning, .*' + who + r'holds up all others: no wait for \d{3,} ms '
                                 r'so far, in .*conform_spin\+0x')
-            server.wait_for_log(r'notice, .*' + who + r'went on after [45]\d\d ms')
+            server.wait_for_log(r'notice, .*' + who + r'went on after \d{3,} ms')
             client.send(b'spin 300\nsleep 1\n').expect(b'spinning\n').expect_line(r'ok \d+')
             server.wait_for_log('went on after', count=2)
-            self.assertEqual(server.log_count('holds up'), 2)
-            self.assertEqual(server.log_count(r'conn %s .*holds up' % first), 0)
+            # Of these two: on a busy machine the thread may stand still in any fiber.
+            self.assertEqual(server.log_count(rf'conn {number} .*holds up'), 2)
+            self.assertEqual(server.log_count(rf'conn {first} .*holds up'), 0)
 
     def test_who_is_quick_is_not_reported(self):
         with self.server('--stall-time', '2') as server, server.client() as client:

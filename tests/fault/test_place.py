@@ -49,7 +49,7 @@ class Clocks(InModes):
         server.wait_for_log('loop in', count=count)
         begin = time.monotonic()
         server.wait_for_log('loop in', count=count + 10)
-        self.assertGreater(time.monotonic() - begin, 0.4)
+        self.assertGreater(time.monotonic() - begin, 0.2)  # we may have begun late; a burst is 0
         self.assertLess(time.monotonic() - begin, 3)
 
     def deadlines_hold(self, client):

@@ -8,7 +8,7 @@ import time
 import unittest
 
 from modes import InEveryMode, every_mode
-from netd import wait_until
+from netd import SIGNALS_HELD, wait_until
 
 
 class Stopping(InEveryMode):
@@ -266,7 +266,7 @@ class Serving(InEveryMode):
             waiting.sock.settimeout(0.2)
             with self.assertRaises(socket.timeout):
                 waiting.sock.recv(1)
-            waiting.sock.settimeout(10)
+            waiting.sock.settimeout(server.patience)
             held[0].close()
             waiting.expect(b'at last\n')
 
@@ -287,13 +287,13 @@ class Serving(InEveryMode):
             self.assertEqual(server.log_count(' debug'), 0)
 
     def test_loop_is_called_without_drift(self):
+        start = time.monotonic()
         with self.server('--loop-timeout', '0.1') as server:
             server.wait_for_log(r'loop in', count=1)
-            begin = time.monotonic()
+            first = time.monotonic()
             server.wait_for_log(r'loop in', count=11)
-            took = time.monotonic() - begin
-            self.assertGreater(took, 0.8)
-            self.assertLess(took, 3)
+            self.assertGreater(time.monotonic() - start, 1)  # we may have heard late of the first
+            self.assertLess(time.monotonic() - first, 3)
             callers = {re.search(r'loop in (\d+)', line).group(1)
                        for line in server.log if 'loop in' in line}
             self.assertEqual(len(callers), 1)
@@ -333,7 +333,12 @@ class Serving(InEveryMode):
                     client.send(b'echo open\n').expect(b'open\n')
                     os.rename(path, path + '.old')
                     server.signal(signum)
-                    wait_until('the new file is there', lambda: os.path.exists(path))
+
+                    def reopened():
+                        if SIGNALS_HELD:  # perhaps by the fiber that was interrupted: let it run
+                            client.send(b'echo x\n').expect(b'x\n')
+                        return os.path.exists(path)
+                    wait_until('the new file is there', reopened)
 
                     def seen():
                         client.send(b'log after\n').expect(b'ok 0\n')

@@ -263,12 +263,19 @@ class ProcessOne(InEveryMode):
     def test_orphans_are_reaped(self):
         with self.contained() as server:
             first = self.first(server)
+            own = self.all_children(first)
+
+            def orphans():
+                return [pid for pid in self.all_children(first) if pid not in own]
             result = run('nsenter', f'--target={first}', '--pid', 'sh', '-c',
-                         'for i in 1 2 3; do sleep 1 >/dev/null 2>&1 & done')
+                         'for i in 1 2 3; do sleep 1000 >/dev/null 2>&1 & done')
             self.assertEqual(result.returncode, 0, result.stderr)
             # The shell has ended: its children are those of process 1, beside the server.
-            wait_until('orphans came', lambda: len(self.all_children(first)) == 4, timeout=5)
-            wait_until('they are buried', lambda: len(self.all_children(first)) == 1)
+            wait_until('orphans came', lambda: len(orphans()) == 3)
+            for pid in orphans():
+                os.kill(pid, signal.SIGKILL)
+            wait_until('they are buried', lambda: not orphans())
+            self.assertEqual(self.all_children(first), own)
             server.signal(signal.SIGTERM, first)
             server.wait(0)
 

@@ -81,7 +81,7 @@ class Writing(InEveryMode):
             client.sock.settimeout(0.1)
             with self.assertRaises(socket.timeout):
                 client.sock.recv(1)
-            client.sock.settimeout(10)
+            client.sock.settimeout(server.patience)
             client.expect(b'kept\n')
 
     def test_much_output_to_a_slow_reader(self):
@@ -163,7 +163,7 @@ class Waiting(InEveryMode):
                     break
                 except socket.timeout:
                     continue
-            client.sock.settimeout(10)
+            client.sock.settimeout(server.patience)
             client.expect_line('.*error ETIMEDOUT')
 
     def test_deadline_of_a_write_to_a_peer_that_does_not_read(self):

@@ -1,6 +1,7 @@
 """Sockets handed down, --notify-fd and the like: what is refused, with which words; and a real
 supervisor."""
 import contextlib
+import fcntl
 import functools
 import os
 import resource
@@ -16,6 +17,19 @@ from netd import Server, connect, program, run, wait_until
 from supervisor import Manager, handed, listening, text_of
 
 STANDARD = ['--logfile', 'STDERR', '--timeout', '60']
+LONELY = 61234  # a user that nobody else is
+
+
+@contextlib.contextmanager
+def alone():
+    """Its processes are counted: one test at a time may be this user, of all that run here."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    lock = os.open(f'/tmp/netd-test-user-{LONELY}.lock', flags, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 class Refused(unittest.TestCase):
@@ -211,14 +225,15 @@ class Workers(unittest.TestCase):
     def test_ready_waits_for_the_last_worker(self):
         """The second cannot start: nothing is said, and the first one serves all the same."""
         one_worker = functools.partial(resource.setrlimit, resource.RLIMIT_NPROC, (2, 100))
-        with Manager() as manager:
-            with Server(program('conform'), '--childs', '2', '--user', '61234', '--group', '61234',
+        user = str(LONELY)
+        with alone(), Manager() as manager:
+            with Server(program('conform'), '--childs', '2', '--user', user, '--group', user,
                         env=manager.env, preexec_fn=one_worker) as server:
                 server.wait_for_log(r'cannot start worker 2: ')
                 self.assertEqual(server.talk(b'echo hello\n'), b'hello\n')
                 self.assertTrue(manager.silent_for(0.5))
-                allowed = run('prlimit', f'--pid={server.pid}', '--nproc=100:100', user=61234,
-                              group=61234, extra_groups=[])
+                allowed = run('prlimit', f'--pid={server.pid}', '--nproc=100:100', user=LONELY,
+                              group=LONELY, extra_groups=[])
                 self.assertEqual((allowed.returncode, allowed.stderr), (0, ''))
                 ready = manager.wait_for('READY=1')
                 self.assertEqual(ready['sender'], server.pid)

@@ -14,7 +14,7 @@ import unittest
 from ground import Ground
 from netd import PATIENCE
 
-SECONDS = max(1, PATIENCE / 15)  # for a whole run; slow builds ask for more patience
+SECONDS = max(5, PATIENCE / 3)  # for a whole run; slow builds ask for more patience
 
 ADDRESS = 'tcp:HOST:PORT, tcp:[V6]:PORT or unix:PATH'
 V4 = f'{ADDRESS} (an IPv4 address is four numbers from 0 to 255 without leading zeros)'

@@ -534,7 +534,7 @@ class Supervised(Case):
                                  b'started\n')
             self.assertEqual(server.talk(b'x\n', address=self.port_of(server, 'first')), b'x\n')
             wait_until('orphans are buried', lambda: len(server.pids()) == 4)
-            self.assertEqual(self.corpses(master), [])
+            wait_until('no corpse is left', lambda: not self.corpses(master))
             os.kill(master, signal.SIGTERM)
             server.wait(status=0)
         finally:

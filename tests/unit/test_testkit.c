@@ -13,7 +13,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -333,6 +332,7 @@ static void what_it_logs_goes_to_standard_error(void **state)
 	assert_int_equal(pipe(fds), 0);
 	dup2(fds[1], STDERR_FILENO);
 	start(&service, NULL, 0);
+	netd_test_close(client); /* it would be waited for */
 	netd_test_stop(test);
 	n = read(fds[0], text, sizeof text - 1);
 	assert_true(n > 0);
@@ -349,7 +349,7 @@ static void expect_no_start(const struct netd_service *of, const char *const *op
 	int rc;
 
 	test = netd_test_free(test);
-	rc = netd_test_start(&test, of, NULL, options, 200);
+	rc = netd_test_start(&test, of, NULL, options, code == -ETIMEDOUT ? 200 : 5000);
 	if (rc != code || !strstr(netd_test_error(test), words))
 		fail_msg("%d, %s", rc, netd_test_error(test));
 	assert_int_equal(netd_test_pid(test), -1);
@@ -407,7 +407,7 @@ static void what_was_expected_and_what_came(void **state)
 	struct netd_test_client *other = NULL;
 
 	(void)state;
-	start(&service, ARGS(QUIET, "--timeout=100"), 100);
+	start(&service, ARGS(QUIET, "--timeout=100"), 1000);
 	netd_test_say(client, "a\tb\n");
 	assert_int_equal(netd_test_expect(client, "<a\tc>\n"), -EBADMSG);
 	assert_string_equal(netd_test_error(test), "expected \"<a\\tc>\\n\", found \"<a\\tb>\\n\"");
@@ -453,7 +453,7 @@ static void a_server_that_does_not_read(void **state)
 	int rc = 0;
 
 	(void)state;
-	start(&service, ARGS(QUIET, "--mode=single", "--timeout=100"), 100);
+	start(&service, ARGS(QUIET, "--mode=single", "--timeout=100"), 1000);
 	memset(data, '\n', sizeof data); /* each is answered, and nobody reads the answers */
 	for (int i = 0; rc == 0 && i < 100; i++)
 		rc = netd_test_send(client, data, sizeof data);
@@ -511,7 +511,7 @@ static void a_crash_is_told_by_its_signal(void **state)
 static void a_server_that_ignores_term_is_killed(void **state)
 {
 	(void)state;
-	start(&service, ARGS(QUIET, "--mode=single", "--timeout=100"), 200);
+	start(&service, ARGS(QUIET, "--mode=single", "--timeout=100"), 1000);
 	netd_test_say(client, "deaf\n");
 	assert_int_equal(netd_test_expect(client, "<deaf>\n"), 0);
 	assert_int_equal(netd_test_stop(test), -ETIMEDOUT);
@@ -524,7 +524,7 @@ static void a_server_that_ignores_term_is_killed(void **state)
 static void a_server_ends_by_itself(void **state)
 {
 	(void)state;
-	start(&service, ARGS(QUIET, "--timeout=0.1"), 5000);
+	start(&service, ARGS(QUIET, "--timeout=2"), 5000); /* we have connected by then */
 	assert_int_equal(netd_test_expect(client, "x"), -EPIPE);
 	assert_int_equal(netd_test_stop(test), 0);
 }
