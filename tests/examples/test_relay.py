@@ -119,7 +119,8 @@ class Talking(Relay):
                     in_background(lambda: heard.update(left=left.read_all())),
                     in_background(lambda: heard.update(right=right.read_all()))]
             for thread in work:
-                thread.join(netd.PATIENCE)
+                thread.join(4 * netd.PATIENCE)
+            self.assertEqual(sorted(heard), ['left', 'right'], 'heard to the end')
             self.assertTrue(heard['left'] == down and heard['right'] == up)
             self.ended(server, size, size)
 

@@ -16,7 +16,7 @@ import time
 import unittest
 
 from modes import MODES, InEveryMode, chosen
-from netd import cpu_seconds, fds, threads, wait_until
+from netd import cpu_seconds, fds, status, threads, wait_until
 
 ALL = tuple(MODES)
 PREFORK = tuple(name for name in MODES if name.startswith('childs'))
@@ -86,9 +86,9 @@ def ready(server, mode):
         with contextlib.suppress(OSError):  # one has just ended
             return len(workers) == 2 and all(
                 any(name.startswith('pipe:') and name not in above for name in fds(pid).values())
-                for pid in workers)
+                and status(pid)['State'].startswith('S') for pid in workers)
     if mode.startswith('childs'):
-        wait_until('both workers have a pipe of their own for signals', up)
+        wait_until('both workers have a pipe of their own for signals, and wait', up)
     if mode.startswith('childs-fibers'):
         server.wait_for_log('fibers wait by', count=2)
 

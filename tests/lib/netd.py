@@ -126,7 +126,7 @@ def processes():
         with contextlib.suppress(OSError, IndexError):
             with open(f'/proc/{name}/stat', 'rb') as file:
                 state, parent, _, session = file.read().rsplit(b')', 1)[1].split()[:4]
-            yield int(name), state, int(parent), int(session)
+                yield int(name), state, int(parent), int(session)
 
 
 def children(pid):
