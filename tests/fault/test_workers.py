@@ -46,7 +46,7 @@ class Dying(InModes):
                     begin = time.monotonic()
                     os.kill(victim, signum)
                     wait_until('it is replaced', lambda: self.replaced(server, victim))
-                    self.assertLess(time.monotonic() - begin, 1)
+                    self.assertLess(time.monotonic() - begin, 3)
                     server.wait_for_log(rf'err, .*worker \d \(process {victim}\) died from '
                                         rf'signal {int(signum)} .*: replaced in \d+ ms')
                     held.send(b'echo still here\n').expect(b'still here\n')
