@@ -386,8 +386,9 @@ NETD_API void netd_set_deadline(struct netd_conn *conn, int64_t deadline);
 /*
  * Let a read or write of this connection fail with -ETIMEDOUT when it has to wait this long without
  * getting any further: for clients that fall silent. It costs nothing while nobody waits, where a
- * deadline that moves on with each line asks for the time again and again. milliseconds 0 or less,
- * or NETD_NEVER: no limit (as at first); the deadline counts besides.
+ * deadline that moves on with each line asks for the time again and again. milliseconds of 1000 or
+ * more may run over by 10; 0 or less, or NETD_NEVER: no limit (as at first); the deadline counts
+ * besides.
  */
 NETD_API void netd_set_timeout(struct netd_conn *conn, int64_t milliseconds);
 
