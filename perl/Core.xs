@@ -372,7 +372,7 @@ wait(Net::Daemon::Core core, bool threads, NV loop, NV at_most, int wake, ...)
 	EXTEND(SP, 5); /* what is left there is written over: less than what came in */
 	source = &ST(5 + 3 * (I32)ready.socket);
 	mPUSHi(event);
-	if (event == STEP_ACCEPT && ready.fd > 0) {
+	if (event == STEP_ACCEPT && ready.taken && ready.fd >= 0) {
 		step_resume(&core->step);
 		PUSHs(connected(aTHX_ ready.fd, source[1]));
 		PUSHs(sv_2mortal(memory_value_of(aTHX_ source[2])));

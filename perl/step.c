@@ -109,13 +109,14 @@ static bool take(const struct step_sources *sources, size_t socket, struct step_
 {
 	struct sockaddr_storage address;
 	socklen_t size = sizeof address;
+	bool taken = sources->sockets[socket].accept;
 	int fd = 0;
 
-	if (sources->sockets[socket].accept)
+	if (taken)
 		fd = os_accept(sources->sockets[socket].fd, &address, &size);
 	if (fd == -EAGAIN || fd == -EWOULDBLOCK || fd == -EINTR)
 		return false;
-	*ready = (struct step_ready){.socket = socket, .fd = fd};
+	*ready = (struct step_ready){.socket = socket, .taken = taken, .fd = fd};
 	return true;
 }
 

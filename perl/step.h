@@ -53,7 +53,8 @@ struct step_sources {
 /* What STEP_ACCEPT is about. */
 struct step_ready {
 	size_t socket; /* index */
-	int fd;        /* the connection; -errno: accepting has failed; 0: not asked for */
+	bool taken;    /* accepting was asked for */
+	int fd;        /* then: the connection, or -errno */
 };
 
 /*

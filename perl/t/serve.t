@@ -176,6 +176,18 @@ subtest 'nocatchint' => sub {
     is($server->ask("hello\n"), "hello\n", 'it goes on');
 };
 
+subtest 'a connection may have the descriptor 0' => sub {
+    my $server = ServerProcess->start(args => ['--mode=single'], body => <<'END');
+sub Done { my $self = shift; close STDIN if $self->{socket}; return $self->SUPER::Done(@_) }
+sub Run {
+    my $self = shift;
+    chomp(my $line = $self->{socket}->getline);
+    $self->{socket}->print("$line ", fileno($self->{socket}), "\n");
+}
+END
+    is($server->ask("hello\n"), "hello 0\n", 'it is served');
+};
+
 subtest 'childs' => sub {
     my $server = ServerProcess->start(args => ['--childs=3', '--debug'], body => $body,
         before => '$SIG{USR1} = sub { print STDERR "SAY pids @{[sort keys %{$main::server->{childpids}}]}\n" };');
