@@ -160,7 +160,7 @@ sub Run { die "gone 100%n\n" }
 END
 for (modes()) {
     my ($mode, @args) = @$_;
-    my $server = ServerProcess->start(args => [@args, '--debug'], body => $plain, ready => qr/Server starting/,
+    my $server = ServerProcess->start(args => [@args, '--debug'], body => $plain, ready => qr/\(Server starting\)/,
         attr => 'clients => [{ mask => "(", accept => 1 }, { accept => 1 }]');
     $server->ask("x\n");
     ok($server->logs(qr/^Error: \(Child died: gone 100%%n\n\)$/m), "$mode: an own Error gets ready text");
