@@ -7,7 +7,7 @@ import time
 import unittest
 
 from faults import PREFORK, InModes, books, in_modes, no_core, ready, settle
-from netd import Failure, alive, tree, wait_until
+from netd import Failure, alive, status, tree, wait_until
 
 # A sanitizer would make a report and an exit of it.
 ENV = {name: os.environ.get(name, '') + ':handle_segv=0:handle_abort=0'
@@ -23,9 +23,10 @@ class Dying(InModes):
     modes = PREFORK
 
     def worker_of(self, server, client):
-        """The accepting process behind a connection."""
+        """The accepting process behind a connection, whose handler waits for more."""
         client.send(b'pid\n')
         own, parent, _ = client.expect_line(r'(\d+) (\d+) (\d+)').groups()
+        wait_until('its handler waits', lambda: status(int(own))['State'].startswith('S'))
         worker = int(parent if self.forks else own)
         self.assertIn(worker, server.workers())
         return worker

@@ -361,17 +361,22 @@ class Server:
         fiber that then waits for input may never take it up: the process sits in poll(2), nothing
         is pending, and our handler never ran. A server that heard it says so in a new line, if it
         is not stopping already."""
+        heard, count = HEARD, said + 1
         for _ in range(5):
             if self.log_count('stopping now') > 0:
                 return
             with contextlib.suppress(Failure):
-                self.wait_for_log(HEARD, timeout=2, count=said + 1)
+                self.wait_for_log(heard, timeout=2, count=count)
                 return
             if self.process.poll() is not None or not self._open_logs:
                 return
             try:
-                if not status(pid)['State'].startswith('S'):
+                seen = status(pid)
+                if not seen['State'].startswith('S'):
                     return  # stopped, or a handler at work: it will hear later
+                if not int(seen['SigCgt'], 16) & 1 << signum - 1:
+                    # It dies of a second SIGINT, but a second SIGTERM stops it like the first.
+                    signum, heard, count = signal.SIGTERM, 'stopping now|terminated$', 1
                 os.kill(pid, signum)
             except (FileNotFoundError, ProcessLookupError):
                 return
